@@ -1,0 +1,1 @@
+"""Named Bayesian models as data: one TOML file is one complete model."""
