@@ -1,15 +1,18 @@
 """Latent difficulty classes for evidence with one or a few trials per item.
 
-Raw pass counts of a few trials are mostly noise: items grouped by them, and then averaged, repeat that
-noise as if it were difficulty (a selection effect). Here the grouping is a likelihood instead. Item i
+Raw pass counts of a few trials are mostly noise: items grouped by them, and then averaged, repeat
+that noise as if it were difficulty (a selection effect). Here the grouping is a likelihood. Item i
 belongs to one of K classes, and given its class its trials are independent:
 
     P(y_i) = sum_k pi_k prod_m Binomial(y_im | n_im, p_km)
 
-fitted by EM (Dempster, Laird & Rubin 1977; the latent class model of Lazarsfeld & Henry 1968), K by the
-Bayesian information criterion. An item's *membership* r_ik = P(class k | y_i) is soft, and p_km is a
-rate of the class, not an average over items that were picked for their luck. Cells without trials
-do not enter the product.
+fitted by EM (Dempster, Laird & Rubin 1977; the latent class model of Lazarsfeld & Henry 1968), K
+by the Bayesian information criterion. An item's *membership* r_ik = P(class k | y_i) is soft. Cells
+without trials do not enter the product.
+
+Items also differ from model to model in ways that do not last, so even p_km flatters the class
+that a model's own answers picked. `rest_membership` therefore leaves the model out that is being
+measured: in which class an item counts at model m is decided by its answers at the other models.
 """
 
 from __future__ import annotations
@@ -76,6 +79,17 @@ def fit_latent_classes(
     return LatentClasses(
         best.membership[which.ravel()][:, order], best.rate[order], best.weight[order], best.bic
     )
+
+
+def rest_membership(
+    classes: LatentClasses, n_correct: np.ndarray, n_trials: np.ndarray
+) -> np.ndarray:
+    """P(class | the item's trials at all other models). (item, class, model); classes sum to 1."""
+    log_rate, log_miss = np.log(classes.rate), np.log1p(-classes.rate)
+    cell = n_correct[:, None, :] * log_rate + (n_trials - n_correct)[:, None, :] * log_miss
+    joint = np.log(classes.weight)[:, None] + cell.sum(-1, keepdims=True) - cell
+    likelihood = np.exp(joint - joint.max(axis=1, keepdims=True))
+    return likelihood / likelihood.sum(axis=1, keepdims=True)
 
 
 def _mixture(

@@ -1,0 +1,163 @@
+"""Clusters of items of similar difficulty, and the rates that a curve may honestly be fitted to.
+
+Two routes, chosen by the number of trials behind each pass rate (`route="auto"`):
+
+- **mean_shift**: the paper's improved MeanShift (COD 4.1, A.1) where trial noise is small. With
+  counts, one half of each item's trials forms the clusters and the other half gives the rates
+  (binomial thinning), so the noise that placed an item is never the noise that is fitted.
+- **latent_classes**: where it is not. Item membership is soft, and an item's class at model m is
+  judged by the other models only (`rest_membership`).
+
+The switch is where trial noise alone, after smoothing over three models, would move an item as far
+as the largest radius U = sqrt(M) / 10: 0.25 / (n/2) / 3 = 0.01, that is n = 17 trials.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from cod_bayes.latent_classes import fit_latent_classes, rest_membership
+from cod_bayes.mean_shift import ImprovedMeanShift, smooth_over_ladder
+
+MIN_TRIALS_FOR_MEAN_SHIFT = 17
+_MIN_ITEMS = 20  # fewer items than two clusters of K = 10: the benchmark is one cluster
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """The clusters of one benchmark.
+
+    Attributes:
+        route: "one_cluster", "mean_shift" or "latent_classes".
+        kind: (cluster,) "cluster", "outliers" or "zero" (no success on the whole ladder).
+        membership: (item, cluster) weight of each item in each cluster; rows sum to 1.
+        rate: (cluster, model) pass rate over ladder models, NaN where nothing was measured.
+        n_trials: (cluster, model) trials behind each rate; inf for rates without a trial count.
+        chance: (cluster,) chance level, NaN where unknown.
+    """
+
+    route: str
+    kind: np.ndarray
+    membership: np.ndarray
+    rate: np.ndarray
+    n_trials: np.ndarray
+    chance: np.ndarray
+
+    @property
+    def weight(self) -> np.ndarray:
+        """Share of the benchmark's items in each cluster. (cluster,)"""
+        return self.membership.mean(axis=0)
+
+
+def cluster(
+    benchmark: xr.Dataset, rng: np.random.Generator, clusterer: object | None = None
+) -> Clusters:
+    """Group the items of one benchmark by how their pass rate grows over the ladder.
+
+    Args:
+        benchmark: dims (item, model), as in `Evidence.benchmarks`; only models of the role
+            "ladder" are looked at.
+        rng: for thinning and restarts.
+        clusterer: any scikit-learn clusterer (label -1: outlier) in place of improved MeanShift;
+            it is used whatever the number of trials.
+    """
+    ladder = benchmark.isel(model=np.flatnonzero(benchmark["role"].values == "ladder"))
+    rate, n_trials = ladder["rate"].values, ladder["n_trials"].values
+    present = np.isfinite(rate)
+    counted = np.isfinite(n_trials)
+    chance = benchmark["chance"].values
+
+    if len(rate) < _MIN_ITEMS:
+        membership = np.ones((len(rate), 1))
+        return _measure("one_cluster", np.array(["cluster"]), membership, rate, n_trials, chance)
+
+    typical = np.median(n_trials[present & counted]) if (present & counted).any() else np.inf
+    if clusterer is None and typical < MIN_TRIALS_FOR_MEAN_SHIFT:
+        n = np.where(present & counted, n_trials, 0.0)
+        y = np.where(n > 0, rate, 0.0) * n
+        classes = fit_latent_classes(y, n, rng)
+        kind = np.full(len(classes.weight), "cluster")
+        return _measure(
+            "latent_classes",
+            kind,
+            classes.membership,
+            rate,
+            n_trials,
+            chance,
+            rest=rest_membership(classes, y, n),
+        )
+
+    feature, rate, n_trials = _thin(rate, n_trials, rng)
+    feature = _fill_along_ladder(feature)
+    zero = ~(feature > 0).any(axis=1)
+    labels = np.full(len(feature), -2)
+    labels[~zero] = -1
+    if (~zero).sum() >= _MIN_ITEMS:
+        engine = ImprovedMeanShift() if clusterer is None else clusterer
+        labels[~zero] = engine.fit(smooth_over_ladder(feature[~zero])).labels_  # type: ignore[attr-defined]
+    names = sorted(set(labels.tolist()))
+    kind = np.array([{-2: "zero", -1: "outliers"}.get(k, "cluster") for k in names])
+    membership = (labels[:, None] == np.array(names)).astype(float)
+    return _measure("mean_shift", kind, membership, rate, n_trials, chance)
+
+
+def _thin(
+    rate: np.ndarray, n_trials: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Split counted cells in two: features from one half of the trials, rates from the other."""
+    counted = np.isfinite(n_trials) & (n_trials > 1) & np.isfinite(rate)
+    n = np.where(counted, np.rint(n_trials), 0).astype(np.int64)
+    y = np.where(counted, np.rint(np.nan_to_num(rate) * n), 0).astype(np.int64)
+    half = n // 2
+    y_half = rng.hypergeometric(y, n - y, half)
+    feature = np.where(counted, y_half / np.maximum(half, 1), rate)
+    kept = n - half
+    return (
+        feature,
+        np.where(counted, (y - y_half) / np.maximum(kept, 1), rate),
+        np.where(counted, kept, n_trials),
+    )
+
+
+def _fill_along_ladder(feature: np.ndarray) -> np.ndarray:
+    """Missing cells from the item's neighbours on the ladder, for the distance only."""
+    filled = feature.copy()
+    place = np.arange(feature.shape[1])
+    for i in np.flatnonzero(~np.isfinite(feature).all(axis=1)):
+        known = np.isfinite(feature[i])
+        filled[i] = np.interp(place, place[known], feature[i, known]) if known.any() else 0.0
+    return filled
+
+
+def _measure(
+    route: str,
+    kind: np.ndarray,
+    membership: np.ndarray,
+    rate: np.ndarray,
+    n_trials: np.ndarray,
+    chance: np.ndarray,
+    rest: np.ndarray | None = None,
+) -> Clusters:
+    """Rates and trials per cluster and model, weighted by membership."""
+    present = np.isfinite(rate)
+    weight = membership[:, :, None] if rest is None else rest
+    weight = weight * present[:, None, :]
+    size = weight.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        pooled = (weight * np.nan_to_num(rate)[:, None, :]).sum(axis=0) / size
+        trials = (weight * np.where(present, n_trials, 0.0)[:, None, :]).sum(axis=0)
+        known = np.isfinite(chance)
+        level = membership[known].T @ chance[known] / membership[known].sum(axis=0)
+    trials = np.where(np.isfinite(trials), trials, np.inf)
+    enough = size > 0.5  # less than half an item says nothing
+    return Clusters(
+        route,
+        kind,
+        membership,
+        np.where(enough, pooled, np.nan),
+        np.where(enough, trials, 0.0),
+        level if known.any() else np.full(len(kind), np.nan),
+    )
