@@ -1,5 +1,47 @@
-"""Bayesian forecasts of LLM benchmark scores from a ladder of small models."""
+"""Bayesian forecasts of LLM benchmark scores from a ladder of small models.
 
-from importlib.metadata import version
+import cod_bayes as cb
+evidence = cb.read_table("ladder.parquet")
+fit = cb.fit(evidence, random_seed=1)
+outlook = fit.forecast(compute=[1e24, 3.8e24])
+outlook.summary()
+"""
 
-__version__ = version("cod-bayes")
+from importlib import import_module, metadata
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cod_bayes.evidence import Evidence, EvidenceError, EvidenceWarning, read_table
+    from cod_bayes.fit import ConvergenceWarning, Fit, Forecast, fit
+
+__version__ = metadata.version("cod-bayes")
+__all__ = [
+    "ConvergenceWarning",
+    "Evidence",
+    "EvidenceError",
+    "EvidenceWarning",
+    "Fit",
+    "Forecast",
+    "fit",
+    "read_table",
+]
+
+_HOME = {
+    "Evidence": "evidence",
+    "EvidenceError": "evidence",
+    "EvidenceWarning": "evidence",
+    "read_table": "evidence",
+    "ConvergenceWarning": "fit",
+    "Fit": "fit",
+    "Forecast": "fit",
+    "fit": "fit",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # PyMC takes seconds to import: only those who use it pay.
+    if name not in _HOME:
+        raise AttributeError(f"module 'cod_bayes' has no attribute {name!r}")
+    value = getattr(import_module(f"cod_bayes.{_HOME[name]}"), name)
+    globals()[name] = value  # over the submodule that the import bound to the same name
+    return value

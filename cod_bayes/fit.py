@@ -96,8 +96,11 @@ class Fit:
             weight = self.clusters[name].weight
             kept = predictable[own] >= threshold
             full.append(self._evaluate(name, y @ weight, rng))
-            subset.append(y @ (weight * kept) / max(weight[kept].sum(), 1e-12) if kept.any() else
-                          np.full(y.shape[:2], np.nan))
+            subset.append(
+                y @ (weight * kept) / max(weight[kept].sum(), 1e-12)
+                if kept.any()
+                else np.full(y.shape[:2], np.nan)
+            )
             share.append(weight[kept].sum())
         dims = ("benchmark", "draw", "compute")
         coords = {"benchmark": self.data.benchmark, "compute": compute}
@@ -135,7 +138,7 @@ class Fit:
         total = float(trials.sum(skipna=False))
         if not np.isfinite(total) or total <= 0:
             return score
-        return rng.binomial(int(round(total)), np.clip(score, 0, 1)) / int(round(total))
+        return rng.binomial(round(total), np.clip(score, 0, 1)) / round(total)
 
     def save(self, path: str | Path) -> None:
         """Write the DataTree as netCDF."""
@@ -169,10 +172,10 @@ class Forecast:
             share = float(self.draws["predictable_share"].sel(benchmark=name))
             for compute in self.draws["compute"].values:
                 score = self.draws["score"].sel(benchmark=name, compute=compute).values
-                row = {"benchmark": str(name), "compute": float(compute)}
+                row: dict[str, object] = {"benchmark": str(name), "compute": float(compute)}
                 row |= {"mean": score.mean(), "sd": score.std()}
                 row |= {key: np.quantile(score, q) for key, q in QUANTILES.items()}
-                verdict = self._verdict(row["q95"] - row["q05"], share)
+                verdict = self._verdict(np.ptp(np.quantile(score, [0.05, 0.95])), share)
                 rows.append(row | {"predictable_share": share, "verdict": verdict})
         return pd.DataFrame(rows)
 

@@ -7,8 +7,8 @@
     delta_bm ~ N(0, sigma_delta),  u_bm ~ N(0, sigma_u_b),  eps_km ~ N(0, 1/(4 n_km) + tau_b^2)
 
 z is the arcsine-root of cluster k's pass rate at ladder model m of benchmark b, x_b the log10
-compute of the benchmark's largest ladder model. delta is a shift of compute (to first order) and u a
-shift of the score; both are shared by the clusters of a benchmark. eta, beta and gamma share priors.
+compute of the benchmark's largest ladder model. delta is a shift of compute (to first order), u a
+shift of the score; both are shared by the clusters of a benchmark. eta, beta, gamma share priors.
 
 delta, u and eps are integrated out in closed form: per (b, m) the sums over the clusters k of b
 
@@ -87,9 +87,7 @@ def build(spec: Spec, data: LadderData) -> pm.Model:
 
         log_beta = pm.Normal("log_beta", hyper["mu_beta"], hyper["sigma_beta"], dims="cluster")
         beta = pm.Deterministic("beta", pt.exp(log_beta), dims="cluster")
-        g = pm.Beta(
-            "g", *floor_prior(data.chance, spec.constants["chance_items"]), dims="cluster"
-        )
+        g = pm.Beta("g", *floor_prior(data.chance, spec.constants["chance_items"]), dims="cluster")
         log_loss = pm.Flat("log_loss", dims="cluster", initval=np.zeros(n_clusters))
         phi = pm.Uniform("phi", 0, 1, dims="cluster", initval=np.full(n_clusters, 0.1))
         gamma = pm.Deterministic("gamma", phi * pt.exp(log_loss), dims="cluster")

@@ -68,7 +68,9 @@ def load_spec(model: str | Path) -> Spec:
     for name, entry in raw["priors"].items():
         _same_keys(model, f"[priors.{name}]", entry, ("family", "mu", "sigma", "unit", "why"))
         if entry["family"] not in _FAMILIES or not entry["sigma"] > 0:
-            raise SpecError(f"{model}: [priors.{name}]: expected a family of {_FAMILIES}, sigma > 0")
+            raise SpecError(
+                f"{model}: [priors.{name}]: expected a family of {_FAMILIES}, sigma > 0"
+            )
         priors[name] = Prior(**entry)
     for name, entry in raw["constants"].items():
         _same_keys(model, f"[constants.{name}]", entry, ("value", "unit", "why"))

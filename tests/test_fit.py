@@ -1,0 +1,191 @@
+"""From evidence to forecast on a small simulated ladder whose truth is known."""
+
+import warnings
+
+import arviz as az
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from cod_bayes.cli import main
+from cod_bayes.clusters import cluster
+from cod_bayes.evidence import EvidenceError, read_table
+from cod_bayes.fit import fit, ladder_data
+from cod_bayes.model import LadderData, accuracy, build
+from cod_bayes.spec import SpecError, load_spec
+
+COMPUTE = np.logspace(20, 23, 7)
+TARGET = 1e24
+
+
+def curve(compute):
+    return 0.95 * np.exp(-1.2 * (compute / 1e22) ** -0.25)
+
+
+def ladder_table(n_items=120, n_trials=1, seed=0):
+    rng = np.random.default_rng(seed)
+    rows = []
+    for compute in COMPUTE:
+        right = rng.binomial(n_trials, curve(compute), n_items)
+        rows += [
+            ("b", f"i{j}", f"m{compute:.0e}", compute, k, n_trials, 0.0)
+            for j, k in enumerate(right)
+        ]
+    names = ["benchmark", "item", "model", "compute", "n_correct", "n_trials", "chance"]
+    return pd.DataFrame(rows, columns=names)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return fit(ladder_table(), random_seed=1, draws=500, tune=500, progressbar=False)
+
+
+def test_forecast_covers_the_truth_and_beats_persistence(fitted):
+    row = fitted.forecast(TARGET).summary().iloc[0]
+    assert row.q05 < curve(TARGET) < row.q95
+    assert abs(row.q50 - curve(TARGET)) < curve(TARGET) - curve(COMPUTE[-1])
+
+
+def test_spread_grows_beyond_the_ladder(fitted):
+    sd = fitted.forecast([1e23, 1e24, 1e26]).summary()["sd"].to_numpy()
+    assert sd[0] < sd[1] < sd[2]
+
+
+def test_probability_falls_with_the_goal(fitted):
+    outlook = fitted.forecast([TARGET])
+    low, high = (float(outlook.probability("b", goal).item()) for goal in (0.1, 0.99))
+    assert low > 0.9 > 0.1 > high
+
+
+def test_posterior_is_saved_for_arviz(fitted, tmp_path):
+    fitted.save(tmp_path / "p.nc")
+    back = az.from_netcdf(tmp_path / "p.nc")
+    np.testing.assert_array_equal(back["posterior"]["eta"], fitted.idata["posterior"]["eta"])
+
+
+def test_collapsed_likelihood_is_the_multivariate_normal_it_stands_for():
+    rng = np.random.default_rng(3)
+    x = np.array([20.0, 21.0, 22.0])
+    z, noise = rng.uniform(0.3, 1.0, (2, 3)), rng.uniform(1e-3, 4e-3, (2, 3))
+    data = LadderData(
+        ["b"],
+        ["b/0", "b/1"],
+        list("stu"),
+        np.zeros(2, int),
+        x,
+        x[-1:],
+        z,
+        noise,
+        np.array([0.1, 0.1]),
+    )
+    model = build(load_spec("cod"), data)
+    potential = model["marginal_likelihood"]
+    value = dict(
+        eta=np.array([0.3, -0.5]),
+        beta=np.array([0.4, 0.8]),
+        gamma=np.array([0.1, 0.2]),
+        g=np.array([0.05, 0.1]),
+    )
+    sigma_delta, sigma_u, tau = 0.3, 0.05, 0.02
+    loss = np.exp(value["eta"]) + value["gamma"]
+    replaced = {
+        model["sigma_delta"]: sigma_delta,
+        model["sigma_u"]: [sigma_u],
+        model["tau"]: [tau],
+        model["log_beta"]: np.log(value["beta"]),
+        model["g"]: value["g"],
+        model["log_loss"]: np.log(loss),
+        model["phi"]: value["gamma"] / loss,
+    }
+    got = float(potential.eval({k: np.asarray(v, float) for k, v in replaced.items()}))
+
+    def f(x):
+        y = [
+            accuracy(x, 22.0, *(value[n][k] for n in ("eta", "beta", "gamma", "g")))
+            for k in range(2)
+        ]
+        return np.arcsin(np.sqrt(y))
+
+    df = (f(x + 1e-6) - f(x - 1e-6)) / 2e-6
+    expected = 0.0
+    for m in range(3):
+        cov = (
+            np.diag(noise[:, m] + tau**2)
+            + sigma_u**2
+            + sigma_delta**2 * np.outer(df[:, m], df[:, m])
+        )
+        expected += stats.multivariate_normal(f(x)[:, m], cov).logpdf(z[:, m])
+    assert got == pytest.approx(expected, rel=1e-6)
+
+
+def test_rates_of_latent_classes_keep_the_benchmark_mean():
+    evidence = read_table(ladder_table())
+    rng = np.random.default_rng(0)
+    found = cluster(evidence.benchmarks["b"], rng)
+    assert found.route == "latent_classes"
+    total = (found.rate * found.n_trials).sum(0) / found.n_trials.sum(0)
+    np.testing.assert_allclose(total, evidence.benchmarks["b"]["rate"].mean("item"), atol=1e-9)
+
+
+def test_many_trials_are_clustered_by_mean_shift_on_a_half_and_fitted_on_the_other():
+    evidence = read_table(ladder_table(n_items=60, n_trials=100))
+    found = {"b": cluster(evidence.benchmarks["b"], np.random.default_rng(0))}
+    assert found["b"].route == "mean_shift"
+    assert found["b"].n_trials.sum(0) == pytest.approx(np.full(7, 60 * 50))
+    assert ladder_data(evidence, found).z.shape == (len(found["b"].kind), 7)
+
+
+def test_command_writes_table_posterior_and_picture(tmp_path, capsys):
+    ladder_table(n_items=30).to_csv(tmp_path / "e.csv", index=False)
+    code = main(
+        [
+            "forecast",
+            str(tmp_path / "e.csv"),
+            "--target-compute",
+            "1e24",
+            "-q",
+            "--out",
+            str(tmp_path / "out"),
+        ]
+    )
+    assert code == 0
+    table = pd.read_csv(tmp_path / "out" / "forecast.csv")
+    assert list(table.columns) == (
+        "benchmark compute mean sd q05 q25 q50 q75 q95 predictable_share verdict".split()
+    )
+    assert (tmp_path / "out" / "forecast.png").stat().st_size > 10_000
+    assert (tmp_path / "out" / "posterior.nc").exists()
+    assert "90 %" in capsys.readouterr().out
+
+
+def test_refusals_are_one_sentence(tmp_path, capsys):
+    table = ladder_table()
+    table.loc[0, "n_correct"] = 5
+    table.to_csv(tmp_path / "e.csv", index=False)
+    assert (
+        main(
+            [
+                "forecast",
+                str(tmp_path / "e.csv"),
+                "--target-compute",
+                "1e24",
+                "--out",
+                str(tmp_path / "out"),
+            ]
+        )
+        == 2
+    )
+    assert "n_correct" in capsys.readouterr().err
+    with pytest.raises(EvidenceError):
+        read_table(table)
+
+
+def test_specs_refuse_unknown_models_and_keys(tmp_path):
+    with pytest.raises(SpecError, match="expected a model of"):
+        load_spec("nothing")
+    (tmp_path / "m.toml").write_text('name = "x"\nextra = 1\n')
+    with pytest.raises(SpecError, match="unknown \\['extra'\\]"):
+        load_spec(tmp_path / "m.toml")
