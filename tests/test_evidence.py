@@ -1,5 +1,6 @@
 """Evidence: what is read, refused, repaired and said."""
 
+import json
 import warnings
 from pathlib import Path
 
@@ -166,6 +167,31 @@ def test_score_with_trials_is_a_count_unless_credit_is_partial() -> None:
     assert any("without trial count" in note for note in evidence.notes)
 
 
+def test_partial_credit_in_counts() -> None:
+    frame = put(table(), 5, n_correct=2.5)
+    evidence, said = heard(frame)
+    data = evidence.benchmarks["A"]
+    assert len(said) == 1 and data["rate"][1, 1] == 0.25
+    # The other models' whole counts of that item are not counts either; other items keep theirs.
+    np.testing.assert_array_equal(data["n_trials"].isnull().all("model"), np.arange(6) == 1)
+    assert int(data["n_trials"].isnull().sum()) == 4
+    # Partial credit anywhere speaks against reading the benchmark's scores as counts.
+    frame = pd.concat(
+        [frame[frame.item < "q3"], scores(table(), n_trials=10)[lambda t: t.item >= "q3"]]
+    )
+    data = heard(frame)[0].benchmarks["A"]
+    np.testing.assert_array_equal(data["n_trials"].isnull().all("model"), [0, 1, 0, 1, 1, 1])
+
+
+def test_conflicting_chance_is_the_median_of_the_rows() -> None:
+    frame = put(table(chance=0.25), 5, chance=1.0)
+    evidence, said = heard(frame)
+    assert len(said) == 1 and (evidence.benchmarks["A"]["chance"] == 0.25).all()
+    frame.loc[frame.item == "q1", "chance"] = [0.1, 0.2, 0.4, np.nan]
+    chance = heard(frame)[0].benchmarks["A"]["chance"]
+    np.testing.assert_array_equal(chance, [0.25, 0.2, 0.25, 0.25, 0.25, 0.25])
+
+
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "parquet"])
 def test_files(tmp_path: Path, suffix: str) -> None:
     # Names that parsers like to change, and a column nobody knows.
@@ -297,6 +323,33 @@ def test_select_leaves_no_empty_items_or_models() -> None:
     assert dict(evidence.select(models=["s", "m"]).benchmarks["A"].sizes) == {"item": 5, "model": 2}
 
 
+def test_select_subsets() -> None:
+    a = table(items=6).assign(subset=lambda t: np.where(t.item < "q2", "x/1", "y"))
+    evidence = read_table(pd.concat([a, table(benchmark="B")]))
+    few = evidence.select(subsets=["x*"])
+    assert list(few.benchmarks) == ["A"]
+    assert list(few.benchmarks["A"]["item"].values) == ["q0", "q1"]
+    same(evidence.select(subsets=["x/1", "y", ""]), evidence)
+    with pytest.raises(EvidenceError, match="no subset matches 'z'; there are: , x/1, y"):
+        evidence.select(subsets=["z"])
+
+
+def test_select_the_items_that_all_kept_models_share() -> None:
+    frame = table()
+    frame = frame[~((frame.item == "q0") & (frame.model == "s"))]
+    frame = frame[~((frame.item == "q1") & (frame.model == "m"))]
+    evidence, _ = heard(pd.concat([frame, table(models=("s", "m"), benchmark="B")]))
+    shared = evidence.select(shared=True)
+    assert list(shared.benchmarks["A"]["item"].values) == ["q2", "q3", "q4", "q5"]
+    assert shared.benchmarks["B"].sizes["item"] == 6  # only of the models that have results on it
+    few = evidence.select(["A"], ["m", "l", "xl"], shared=True)
+    assert list(few.benchmarks["A"]["item"].values) == ["q0", "q2", "q3", "q4", "q5"]
+    one = table(items=2)
+    one = one[(one.item == "q0") ^ one.model.isin(["s", "m"])]
+    with pytest.raises(EvidenceError, match=r"no item of benchmark 'A' .* all of its 4 models"):
+        heard(one)[0].select(shared=True)
+
+
 # -- which models
 
 
@@ -323,6 +376,28 @@ def test_ladder_leaves_anchors() -> None:
     evidence, said = heard(frame, families=["F"])
     assert "XL" not in evidence.models.index
     assert any("leaves out XL, marked as anchor" in text for text in said)
+
+
+def test_anchors() -> None:
+    frame = table().assign(compute=lambda t: t.compute.where(t.model != "m"))
+    frame.loc[frame.model == "m", ["n_correct"]] = 10.0
+    for evidence in (
+        read_table(frame, anchors=["m"]),
+        read_table(frame, ladder=["s", "*l"], anchors=["*"]),
+        read_table(frame.assign(role=lambda t: np.where(t.model == "m", "anchor", ""))),
+    ):
+        assert list(evidence.models.index) == ["s", "l", "xl", "m"]
+        assert list(evidence.models["role"]) == ["ladder"] * 3 + ["anchor"]
+        data = evidence.benchmarks["A"]
+        np.testing.assert_array_equal(data["compute"], [1e18, 1e20, 1e21, np.nan])
+        np.testing.assert_array_equal(data["rate"].sel(model="m"), 1.0)
+        same(read_table(evidence.to_table()), evidence)
+        with pytest.raises(EvidenceError, match="the compute of 'm' is unknown: a target needs it"):
+            evidence.with_target("m")
+    with pytest.raises(EvidenceError, match=r"compute is missing.* for model m; .*anchors="):
+        read_table(frame, hold_out=["m"])
+    with pytest.raises(EvidenceError, match=r"no model \(as anchor\) matches 'l'"):
+        read_table(frame, ladder=["s", "l"], anchors=["l"])
 
 
 def test_a_name_with_glob_characters_is_its_own_pattern() -> None:
@@ -412,7 +487,6 @@ ROW_ERRORS = [
     (put(table(), 5, n_trials=-1.0), "n_trials is negative; 1 row: A/q1/m"),
     (put(table(), 5, n_trials=0.0), "n_trials = 0.*; 1 row: A/q1/m"),
     (put(table(), 5, n_trials=9.5), "n_trials must be a whole number; 1 row: A/q1/m"),
-    (put(table(), 5, n_correct=0.5), "n_correct must be a whole number: .*`score`; 1 row: A/q1/m"),
     (put(table(), 5, n_trials=np.nan), "n_correct without n_trials: add n_trials.*A/q1/m"),
     (table(trials=-1), r"24 rows: A/q0/s .*, A/q0/m .*, A/q0/l .*, \.\.\."),
     (scores(table(), score=45.0), "score must be in .*look like percent: divide by 100.*24 rows"),
@@ -460,10 +534,6 @@ ROW_ERRORS = [
     (table(compute=1e20), "all ladder models have the same compute on A"),
     (table(chance=1.0), r"chance.* must be in \[0, 1\).*24 rows"),
     (put(table(chance=0.2), 5, chance=-0.2), r"chance.* must be in \[0, 1\).*A/q1/m \(-0.2\)"),
-    (
-        put(table(chance=0.2), 5, chance=0.3),
-        "item 'q1' of benchmark 'A' has two values of chance, 0.2 and 0.3",
-    ),
     (
         put(table(subset="x"), 5, subset="y"),
         "item 'q1' of benchmark 'A' has two values of subset, 'x' and 'y'",
@@ -530,6 +600,25 @@ WARNINGS = [
     (gaps(0.4), "A: 4 items (q0, q1, q2, ... (4 in all))"),
     (gaps(0.4, lacking=("m",)), "Missing cells are kept as missing. A: 4 cells of 40."),
     (gaps(0.6, lacking=("m",)), "fewer than half of the items: m on A"),
+    (
+        put(table(), 5, n_correct=0.5),
+        "n_correct is not whole on A (items q1): partial credit, all results of these items",
+    ),
+    (
+        put(table(chance=0.2), 5, chance=0.3),
+        "Rows differ on the chance of 1 item of A (q1): the median is taken.",
+    ),
+    (
+        table(chance=0.2).assign(chance=lambda t: t.chance.where(t.item != "q1", 1.0)),
+        "Items with chance 1 measure nothing and are dropped. A: 1 item (q1).",
+    ),
+    (table(n_correct=0.0), "Every answer of the ladder is wrong on A"),
+    (table(n_correct=10.0), "Every answer of the ladder is right on A"),
+    (
+        table().assign(compute=lambda t: t.compute.where(t.model != "s", 1e9)),
+        "a gap of over 6 decades of compute on A",
+    ),
+    (table().assign(compute=lambda t: t.compute * 1e9), "compute does not look like FLOPs"),
     (
         table(chance=0.95, items=4),
         "The largest ladder model is more than 10 points below chance on A (-50 points)",
@@ -651,23 +740,70 @@ def test_real_tables_agree_with_a_pivot(name: str, benchmarks: list[str] | None)
 
 
 @pytest.mark.skipif(not DATA.exists(), reason="needs ../shared/data")
-def test_a_real_table_with_contradictory_chance_is_refused_then_read() -> None:
-    frame = pd.read_parquet(DATA / "mmlu_pro_families.parquet")
-    options = {"families": ["Llama-*", "Yi"], "hold_out": ["Meta-Llama-3-70B"]}
-    with pytest.raises(EvidenceError, match="measures nothing: leave it out"):
-        read_table(frame, **options)  # type: ignore[arg-type]
-    with pytest.raises(EvidenceError, match="two values of chance"):
-        read_table(frame[frame.chance < 1], **options)  # type: ignore[arg-type]
-    evidence, said = heard(frame.drop(columns="chance"), **options)
-    assert evidence.models["role"]["Meta-Llama-3-70B"] == "target"
-    assert evidence.benchmarks["MMLU-Pro-5shotCoT"].sizes["item"] == 12032
-    assert any("mixes" in text for text in said)
+def test_every_problem_loads() -> None:
+    problems = json.loads((DATA / "problems.json").read_text())
+    assert len(problems) == 60
+    for problem in problems:
+        evidence, _ = heard(
+            DATA / problem["file"],
+            benchmarks=[problem["benchmark"]],
+            ladder=problem["ladder"],
+            hold_out=[problem["target"]],
+        )
+        subsets = None if problem["subset"] is None else [problem["subset"]]
+        evidence = evidence.select(subsets=subsets, shared=True)
+        data = evidence.benchmarks[problem["benchmark"]]
+        assert list(evidence.ladder) == problem["ladder"], problem["id"]
+        assert evidence.models.loc[problem["target"], "compute"] == problem["target_compute"]
+        assert set(data["model"].values) == {*problem["ladder"], problem["target"]}
+        assert data["rate"].notnull().all() and data.sizes["item"] >= 15
+        if subsets:
+            assert set(data["subset"].values) == set(subsets)
 
 
 @pytest.mark.skipif(not DATA.exists(), reason="needs ../shared/data")
-def test_a_real_table_with_fractional_counts_is_refused() -> None:
-    with pytest.raises(EvidenceError, match=r"whole number.*5 rows: .*coqa.em/bloom-560m \(95.526"):
-        read_table(DATA / "opt_bloom_xglm_subtasks.parquet")
+def test_every_item_may_be_a_benchmark() -> None:
+    frame = pd.read_parquet(DATA / "openlm_benchmarks.parquet")
+    frame = frame[frame.family == "openlm-rpj"]
+    evidence, _ = heard(frame.assign(benchmark=frame["item"]))
+    assert len(evidence.benchmarks) == 46
+    assert {data.sizes["item"] for data in evidence.benchmarks.values()} == {1}
+    together, _ = heard(frame)
+    for item in together.benchmarks["OpenLM-46"]["item"].values.tolist():
+        xr.testing.assert_identical(
+            together.benchmarks["OpenLM-46"].sel(item=[item]), evidence.benchmarks[item]
+        )
+
+
+@pytest.mark.skipif(not DATA.exists(), reason="needs ../shared/data")
+def test_a_real_table_of_many_families_gives_anchors() -> None:
+    evidence, said = heard(
+        DATA / "mmlu_pro_families.parquet",
+        ladder=["Llama-2-*"],
+        hold_out=["Meta-Llama-3-70B"],
+        anchors=["*"],
+    )
+    assert evidence.ladder == ("Llama-2-7b-hf", "Llama-2-13b-hf", "Llama-2-70b-hf")
+    assert list(evidence.models["role"]).count("anchor") == 25
+    unknown = evidence.models["compute"].isna()
+    assert unknown.sum() == 14 and not unknown.iloc[:-14].any()
+    data = evidence.benchmarks["MMLU-Pro-5shotCoT"]
+    assert data.sizes["item"] == 12032 - 5 and data["chance"].max() == 0.5
+    assert sum("the chance of 7 items of" in text for text in said) == 1
+    assert sum("Items with chance 1 measure nothing" in text for text in said) == 1
+
+
+@pytest.mark.skipif(not DATA.exists(), reason="needs ../shared/data")
+def test_a_real_table_with_fractional_counts() -> None:
+    evidence, said = heard(DATA / "opt_bloom_xglm_subtasks.parquet", benchmarks=["bloom*"])
+    data = evidence.benchmarks["bloom-lmevalrepo-0shot"]
+    unknown = data["n_trials"].isnull().any("model")
+    assert set(data["item"].values[unknown]) == {"coqa|em", "mc_taco|em"}
+    np.testing.assert_allclose(data["rate"].sel(item="coqa|em", model="bloom-560m"), 0.174)
+    assert said[0] == (
+        "n_correct is not whole on bloom-lmevalrepo-0shot (items coqa|em): partial credit, all "
+        "results of these items are taken as rates without trial count."
+    )
 
 
 def test_many_rows_without_a_loop() -> None:
