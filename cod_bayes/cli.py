@@ -6,7 +6,7 @@ import argparse
 import sys
 from importlib import import_module
 
-COMMANDS = ("forecast",)
+COMMANDS = ("forecast", "ingest", "datasets")
 
 
 def main(argv: list[str] | None = None) -> int:

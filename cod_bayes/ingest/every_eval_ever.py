@@ -1,0 +1,98 @@
+"""Instance logs of Every Eval Ever (schema 0.2 and 0.3): <uuid>_samples.jsonl, a row per answer
+and metric,
+
+    evaluation_id, model_id, evaluation_name, evaluation_result_id?, sample_id, sample_hash?,
+    input {raw, reference, choices?}, output | messages, evaluation {score, is_correct}, error?,
+    metadata? {filter?, epoch?, ..}
+
+    benchmark   `evaluation_name`, without the /<filter> that the lm-eval converter appends
+    filter      `metadata.filter`
+    metric      `evaluation_result_id` without :<filter>; "score" where there is none
+    item        `sample_id`; or `sample_hash` where one hash has different ids in a benchmark, so
+                that ids do not name the same question for all models
+    trial       `metadata.epoch`
+    options     the `choices`, where they are more than the correct ones in `reference`
+    sampled     not logged, so taken as true: runs with the same outputs are copies of one run
+    digest      what the model put out, and its score
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import nan
+from pathlib import Path
+from typing import Any
+
+from cod_bayes.ingest.answers import Answers, Names, Rows, number
+from cod_bayes.ingest.files import IngestError, at, field, head, layout, read_lines
+
+EXPECTS = "<uuid>_samples.jsonl of Every Eval Ever"
+TRIAL = "epoch"
+
+
+def recognises(path: Path) -> bool:
+    if path.suffix != ".jsonl":
+        return False
+    start = head(path)
+    return b'"evaluation_name"' in start and b'"evaluation_id"' in start
+
+
+def read(files: list[Path]) -> Iterator[Answers]:
+    """One `Answers` per file, run, model, benchmark, filter and metric."""
+    parts: dict[tuple[Path, str, str, str, str, str], tuple[Rows, list[str]]] = {}
+    identity: dict[tuple[str, str], str] = {}  # of a benchmark and hash
+    unsteady: set[str] = set()  # benchmarks where ids do not name the questions
+    for path in files:
+        with layout(path, EXPECTS):
+            for line, _, row in read_lines(path):
+                where = at(path, line)
+                metadata = row.get("metadata") or {}
+                filter = metadata.get("filter") or "none"
+                benchmark = field(row, "evaluation_name", str, where).removesuffix(f"/{filter}")
+                metric = (row.get("evaluation_result_id") or "score").removesuffix(f":{filter}")
+                model, run = (field(row, k, str, where) for k in ("model_id", "evaluation_id"))
+                rows, hashes = parts.setdefault(
+                    (path, run, model, benchmark, filter, metric), (Rows(), [])
+                )
+                sample = field(row, "sample_id", str, where)
+                content = str(row.get("sample_hash") or sample)
+                if identity.setdefault((benchmark, content), sample) != sample:
+                    unsteady.add(benchmark)
+                hashes.append(content)
+                _add(rows, row, sample, metric, int(metadata.get("epoch") or 0), where)
+    if not parts:
+        raise IngestError(f"{files[0]}: expected one row per answer, got an empty file")
+    for (path, run, model, benchmark, filter, _), (rows, hashes) in parts.items():
+        notes = []
+        if benchmark in unsteady:
+            notes.append(
+                f"{benchmark}: sample_id does not name the same question everywhere, so items are "
+                "named by sample_hash."
+            )
+            names = Names()
+            rows.item = [names.of(h, i) for h, i in zip(hashes, rows.item, strict=True)]
+        with layout(path, EXPECTS):
+            yield rows.answers(
+                source=path,
+                model=model,
+                benchmark=benchmark,
+                subset="",
+                filter=filter,
+                run=run,
+                sampled=True,
+                notes=tuple(notes),
+            )
+
+
+def _add(rows: Rows, row: dict[str, Any], sample: str, metric: str, epoch: int, where: str) -> None:
+    score = field(row, "evaluation", dict, where).get("score")
+    asked = field(row, "input", dict, where)
+    choices = asked.get("choices") or ()
+    choosing = len(choices) > max(1, len(asked.get("reference") or ()))
+    rows.add(
+        sample,
+        {metric: nan if row.get("error") else number(score)},
+        hash((repr(row.get("output")), repr(row.get("messages")), score)),
+        trial=epoch,
+        options=len(choices) if choosing else 0,
+    )

@@ -1,0 +1,110 @@
+"""Reading JSON written by others: what cannot be read is refused with the file and the line.
+
+Logs are data only: nothing in them is run, imported or followed, and this package writes nothing
+beside them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+__all__ = ["IngestError", "at", "field", "head", "layout", "parse", "read_json", "read_lines"]
+
+_ARCHIVES = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"\x28\xb5\x2f\xfd": "zstd"}
+_KINDS = {dict: "an object", list: "a list", str: "a text", int: "a whole number"}
+
+
+class IngestError(ValueError):
+    """A log that cannot be read: the file and the place, what was expected, got, what to do."""
+
+
+def at(path: Path, line: int | None = None) -> str:
+    """How errors name a place."""
+    return f"{path}" if line is None else f"{path}, line {line:,}"
+
+
+def read_json(path: Path) -> Any:
+    """The one JSON value of a file."""
+    return parse(path.read_bytes(), path)
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, bytes, dict[str, Any]]]:
+    """Line number, raw line and object of every line of a JSON Lines file that is not blank."""
+    with path.open("rb") as file:
+        for number, raw in enumerate(file, start=1):
+            if raw.isspace():
+                continue
+            value = parse(raw, path, number)
+            if type(value) is not dict:
+                raise IngestError(f"{at(path, number)}: expected an object, got {_short(value)}")
+            yield number, raw, value
+
+
+def parse(raw: bytes, path: Path, line: int | None = None) -> Any:
+    """The JSON value of some bytes of a file; `line` is where they begin in a JSON Lines file."""
+    try:
+        return json.loads(raw.decode("utf-8-sig" if line in (None, 1) else "utf-8"))
+    except UnicodeDecodeError as error:
+        kind = next((k for magic, k in _ARCHIVES.items() if raw.startswith(magic)), None)
+        if kind:
+            raise IngestError(
+                f"{path}: expected JSON text, got a {kind} archive; unpack it first"
+            ) from None
+        where = at(path, line if line is not None else raw[: error.start].count(b"\n") + 1)
+        raise IngestError(
+            f"{where}: expected UTF-8 text, got byte 0x{raw[error.start]:02x} "
+            f"({error.reason}); copy the log again or convert it to UTF-8"
+        ) from None
+    except json.JSONDecodeError as error:
+        where = at(path, line if line is not None else error.lineno)
+        if error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated string"):
+            raise IngestError(
+                f"{where}: expected JSON, but it ends early (column {error.colno:,}): the file is "
+                "empty or cut off; copy it again, or leave out what an interrupted run wrote"
+            ) from None
+        raise IngestError(
+            f"{where}: expected JSON, got something else at column {error.colno:,} ({error.msg}); "
+            "the file is damaged or is no log"
+        ) from None
+    except (RecursionError, ValueError) as error:  # nesting without end, numbers without end
+        raise IngestError(f"{at(path, line)}: JSON that no log holds ({error})") from None
+
+
+def field(record: Any, key: str, kind: type, where: str) -> Any:
+    """`record[key]`, which must be of the kind (dict, list, str, int)."""
+    if not isinstance(record, dict):
+        raise IngestError(f"{where}: expected an object with {key!r}, got {_short(record)}")
+    value = record.get(key)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        got = f"{_short(value)}" if key in record else f"only {_short(', '.join(record), 80)}"
+        raise IngestError(f"{where}: expected {key!r}, {_KINDS[kind]}; got {got}")
+    return value
+
+
+@contextmanager
+def layout(path: Path, expected: str) -> Iterator[None]:
+    """Within it, a value of a kind that no reader looks for (an object for a text) is refused."""
+    try:
+        yield
+    except IngestError:
+        raise
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
+        raise IngestError(
+            f"{path}: expected {expected}, got another layout ({type(error).__name__}: {error}); "
+            "leave the file out, or write it again with the program that makes such logs"
+        ) from error
+
+
+def head(path: Path, size: int = 65536) -> bytes:
+    """The first bytes of a file, to recognise it by."""
+    with path.open("rb") as file:
+        return file.read(size)
+
+
+def _short(value: object, limit: int = 60) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= limit else text[: limit - 3] + "..."
