@@ -1,35 +1,48 @@
 """From evidence to a posterior, and from a posterior to forecasts.
 
 `fit` clusters every benchmark, samples the model of `cod_bayes.model` over all of them at once, and
-checks the result. `Fit.forecast` draws the target: its curve at the target's compute, moved by a
-fresh shock in compute whose spread grows with the distance beyond the ladder,
+checks the result. `Fit.forecast` draws a target of compute C*, x* = log10 C*: a fresh model with
+shocks of its own,
 
-    delta* ~ N(0, sigma_delta^2 + (drift d)^2),   d = max(x* - x_b, 0),
+    x'       = x* + delta* - delta_b,         delta* ~ N(0, sigma_model)
+    y_k      = y_k(x' + delta_b*),            delta_b* ~ N(0, sigma_delta)
+    score_k  = sin^2(arcsin sqrt y_k + omega* + eps_k),
+    omega* ~ N(0, sigma_omega sqrt|x* - x_b|),  eps_k ~ N(0, tau)
 
-a fresh shift of the score, what each cluster does for itself, and the noise of the evaluation.
+the predictable subset's score is the mean over its items, the benchmark's follows from it by the
+mapping (`cod_bayes.mapping`), and both get the noise of being measured on as many trials as the
+largest ladder model was.
 """
 
 from __future__ import annotations
 
 import json
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pymc as pm
 import xarray as xr
 
 from cod_bayes.clusters import Clusters, cluster
+from cod_bayes.curves import LadderData, accuracy
 from cod_bayes.evidence import Evidence, read_table
-from cod_bayes.model import LadderData, accuracy, build
+from cod_bayes.generate import CURVE, log_likelihood, log_prior, prior_draws, replicate
+from cod_bayes.mapping import Mapping
+from cod_bayes.sampling import DIMS, PARAMETERS, convergence, sample
 from cod_bayes.spec import Spec, load_spec
 
+FORMAT = "cod-bayes posterior 1"
 QUANTILES = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
-_PREDICTABLE_MAX_LOSS = 3.0  # emerged: 5 % above the floor at the largest ladder model
-_PREDICTABLE_MIN_SLOPE = 0.1 * np.log(10)  # the paper's b > 0.1, per decade
-_PREDICTABLE_MAX_CEILING_LOSS = 1.0  # the paper's c < 1
+FORECASTABLE_WIDTH = 0.10  # of the 90 % interval, in accuracy
+HOPELESS_WIDTH = 0.40
+_MAX_LOSS = 3.0  # emerged: 5 % of the way from floor to 1 at the largest ladder model
+_MIN_SLOPE = 0.1 * np.log(10)  # the paper's b > 0.1, per decade
+_MAX_CEILING_LOSS = 1.0  # the paper's c < 1
+_PATH = np.linspace(-5, 7, 73)  # decades from x_b: where a mapping's path is traced
+_PRIOR_DRAWS = 500
 
 
 class ConvergenceWarning(UserWarning):
@@ -37,123 +50,11 @@ class ConvergenceWarning(UserWarning):
 
 
 @dataclass(frozen=True)
-class Fit:
-    """A sampled posterior with what it was made from.
-
-    Attributes:
-        idata: DataTree with posterior, sample_stats, observed_data and constant_data.
-        clusters: per benchmark.
-        failed_checks: names of the convergence checks that failed; empty when all is well.
-    """
-
-    idata: xr.DataTree
-    evidence: Evidence
-    clusters: dict[str, Clusters]
-    data: LadderData
-    spec: Spec
-    random_seed: int
-    failed_checks: tuple[str, ...]
-
-    @property
-    def predictable(self) -> xr.DataArray:
-        """P(cluster is predictable): emerged, b > 0.1 and c < 1 (COD 4.3). (cluster,)"""
-        p = self.idata["posterior"]
-        loss = np.exp(p["eta"]) + p["gamma"]
-        ok = (loss < _PREDICTABLE_MAX_LOSS) & (p["beta"] > _PREDICTABLE_MIN_SLOPE)
-        return (ok & (p["gamma"] < _PREDICTABLE_MAX_CEILING_LOSS)).mean(("chain", "draw"))
-
-    def summary(self) -> pd.DataFrame:
-        """One row per cluster: benchmark, items' share, P(predictable), posterior means."""
-        p = self.idata["posterior"]
-        table = {name: p[name].mean(("chain", "draw")).values for name in CURVE}
-        weight = np.concatenate([self.clusters[b].weight for b in self.data.benchmark])
-        head = {
-            "benchmark": np.array(self.data.benchmark)[self.data.of_cluster],
-            "share": weight,
-            "p_predictable": self.predictable.values,
-        }
-        return pd.DataFrame(head | table, index=pd.Index(self.data.cluster, name="cluster"))
-
-    def forecast(self, compute: float | list[float] | np.ndarray) -> Forecast:
-        """Draws of every benchmark's observed score at each compute (FLOPs)."""
-        compute = np.atleast_1d(np.asarray(compute, float))
-        if not (np.isfinite(compute).all() and (compute > 0).all()):
-            raise ValueError(f"expected compute > 0 in FLOPs, got {compute.tolist()}")
-        rng = np.random.default_rng(self.random_seed)
-        p = self.idata["posterior"].to_dataset().stack(sample=("chain", "draw"))
-        predictable = self.predictable.values
-        threshold = self.spec.constants["predictable_probability"]
-        full, subset, share = [], [], []
-        for b, name in enumerate(self.data.benchmark):
-            own = self.data.of_cluster == b
-            curve = {k: p[k].transpose("sample", "cluster").values[:, own] for k in CURVE}
-            scale = {
-                "delta": p["sigma_delta"].values,
-                "u": p["sigma_u"].transpose("sample", "benchmark").values[:, b],
-                "tau": p["tau"].transpose("sample", "benchmark").values[:, b],
-            }
-            y = self._draw_clusters(curve, scale, np.log10(compute), self.data.x_ref[b], rng)
-            weight = self.clusters[name].weight
-            kept = predictable[own] >= threshold
-            full.append(self._evaluate(name, y @ weight, rng))
-            subset.append(
-                y @ (weight * kept) / max(weight[kept].sum(), 1e-12)
-                if kept.any()
-                else np.full(y.shape[:2], np.nan)
-            )
-            share.append(weight[kept].sum())
-        dims = ("benchmark", "draw", "compute")
-        coords = {"benchmark": self.data.benchmark, "compute": compute}
-        draws = xr.Dataset(
-            {"score": (dims, np.array(full)), "subset_score": (dims, np.array(subset))}, coords
-        )
-        draws["predictable_share"] = ("benchmark", np.array(share))
-        return Forecast(draws, self.failed_checks)
-
-    def _draw_clusters(
-        self,
-        curve: dict[str, np.ndarray],
-        scale: dict[str, np.ndarray],
-        x: np.ndarray,
-        x_ref: float,
-        rng: np.random.Generator,
-    ) -> np.ndarray:
-        """(draw, compute, cluster) rates of a fresh model at each compute."""
-        n, k = curve["eta"].shape
-        distance = np.maximum(x - x_ref, 0.0)
-        drift = self.spec.constants["drift"] * distance
-        # One standard draw serves all computes: a forecast is a curve, not a cloud of points.
-        delta = rng.standard_normal((n, 1)) * np.sqrt(scale["delta"][:, None] ** 2 + drift**2)
-        u = rng.standard_normal((n, 1, 1)) * scale["u"][:, None, None]
-        eps = rng.standard_normal((n, 1, k)) * scale["tau"][:, None, None]
-        each = {name: value[:, None, :] for name, value in curve.items()}
-        y = accuracy((x + delta)[:, :, None], x_ref, **each)
-        z = np.arcsin(np.sqrt(np.clip(y, 0, 1))) + u + eps
-        return np.sin(np.clip(z, 0, np.pi / 2)) ** 2
-
-    def _evaluate(self, name: str, score: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """The score as it will be measured: same items, trials as at the last ladder model."""
-        trials = self.evidence.benchmarks[name]["n_trials"]
-        trials = trials.isel(model=np.flatnonzero(trials["role"].values == "ladder")[-1])
-        total = float(trials.sum(skipna=False))
-        if not np.isfinite(total) or total <= 0:
-            return score
-        return rng.binomial(round(total), np.clip(score, 0, 1)) / round(total)
-
-    def save(self, path: str | Path) -> None:
-        """Write the DataTree as netCDF."""
-        self.idata.to_netcdf(path, engine="h5netcdf")
-
-
-CURVE = ("eta", "beta", "gamma", "g")
-
-
-@dataclass(frozen=True)
 class Forecast:
     """Posterior draws at target computes.
 
     Attributes:
-        draws: `score` and `subset_score` (benchmark, draw, compute), in [0, 1];
+        draws: `score` and `subset_score` (chain, draw, benchmark, compute), in [0, 1];
             `predictable_share` (benchmark,).
         failed_checks: of the fit behind it.
     """
@@ -163,7 +64,7 @@ class Forecast:
 
     def probability(self, benchmark: str, at_least: float) -> xr.DataArray:
         """P(score >= at_least) at each compute."""
-        return (self.draws["score"].sel(benchmark=benchmark) >= at_least).mean("draw")
+        return (self.draws["score"].sel(benchmark=benchmark) >= at_least).mean(("chain", "draw"))
 
     def summary(self) -> pd.DataFrame:
         """benchmark, compute, mean, sd, q05 .. q95, predictable_share, verdict."""
@@ -181,13 +82,258 @@ class Forecast:
 
     def _verdict(self, width: float, share: float) -> str:
         """By the width of the 90 % interval and the predictable share; failed checks are named."""
-        if share == 0 or width > 0.4:
+        if share == 0 or width > HOPELESS_WIDTH:
             verdict = "not forecastable"
         else:
-            verdict = "forecastable" if width <= 0.15 else "wide"
+            verdict = "forecastable" if width <= FORECASTABLE_WIDTH else "wide"
         if self.failed_checks:
             verdict += f" (unconverged: {', '.join(self.failed_checks)})"
         return verdict
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A sampled posterior; all that a forecast needs is in its tree.
+
+    Attributes:
+        idata: DataTree with the groups posterior, prior, sample_stats, posterior_predictive,
+            observed_data, constant_data, log_likelihood, log_prior, items, anchors and, after a
+            forecast, predictions and predictions_constant_data.
+        clusters: per benchmark; empty for a fit read from a file.
+    """
+
+    idata: xr.DataTree
+    clusters: dict[str, Clusters] = field(default_factory=dict)
+
+    @property
+    def failed_checks(self) -> tuple[str, ...]:
+        """The convergence checks that failed, with their figures; empty when all is well."""
+        return tuple(json.loads(self.idata.attrs["failed_checks"]))
+
+    @property
+    def spec(self) -> Spec:
+        """The model that was fitted."""
+        return Spec.from_json(self.idata.attrs["spec"])
+
+    @property
+    def benchmarks(self) -> list[str]:
+        """Names, in the order of the posterior."""
+        return [str(name) for name in self.idata["posterior"]["benchmark"].values]
+
+    @property
+    def predictable(self) -> xr.DataArray:
+        """P(cluster is predictable): emerged, b > 0.1 and c < 1 (COD 4.3). (cluster,)"""
+        return _predictable(self.idata["posterior"].to_dataset())
+
+    def summary(self) -> pd.DataFrame:
+        """One row per cluster: benchmark, kind, items' share, P(predictable), posterior means."""
+        p, c = self.idata["posterior"], self.idata["constant_data"]
+        head = {name: c[name].values for name in ("benchmark_of_cluster", "kind", "weight")}
+        means = {name: p[name].mean(("chain", "draw")).values for name in CURVE}
+        chance = {"p_predictable": self.predictable.values}
+        return pd.DataFrame(
+            head | chance | means, index=pd.Index(p["cluster"].values.astype(str), name="cluster")
+        ).rename(columns={"benchmark_of_cluster": "benchmark"})
+
+    def subset_weight(self, benchmark: str) -> np.ndarray:
+        """Each item's membership in the predictable subset, in [0, 1]; items as in the evidence."""
+        items = self.idata["items"]
+        return items["subset_weight"].values[items["benchmark_of_item"].values == benchmark]
+
+    def forecast(self, compute: float | list[float] | np.ndarray) -> Forecast:
+        """Draws of every benchmark's observed score at each compute (FLOPs).
+
+        The draws are also kept in `idata`, as the groups predictions and predictions_constant_data.
+
+        Raises:
+            ValueError: a compute that is not positive and finite.
+        """
+        compute = np.atleast_1d(np.asarray(compute, float))
+        if not (np.isfinite(compute).all() and (compute > 0).all()):
+            raise ValueError(f"expected compute > 0 in FLOPs, got {compute.tolist()}")
+        p = self.idata["posterior"].to_dataset()
+        shape = (p.sizes["chain"], p.sizes["draw"], len(self.benchmarks), len(compute))
+        score, subset = np.empty(shape), np.full(shape, np.nan)
+        share = np.zeros(len(self.benchmarks))
+        fresh = np.random.default_rng([self.idata.attrs["random_seed"], 1])
+        own = fresh.standard_normal(shape[0] * shape[1])  # the target's shock on every benchmark
+        for b in range(len(self.benchmarks)):
+            target = _Target.of(self, b, np.log10(compute), own, fresh)
+            share[b] = target.share
+            score[:, :, b] = target.full().reshape(*shape[:2], -1)
+            if target.share > 0:
+                subset[:, :, b] = target.subset().reshape(*shape[:2], -1)
+        dims = ("chain", "draw", "benchmark", "compute")
+        coords = {"chain": p["chain"], "draw": p["draw"]}
+        coords |= {"benchmark": self.benchmarks, "compute": compute}
+        draws = xr.Dataset({"score": (dims, score), "subset_score": (dims, subset)}, coords)
+        draws["predictable_share"] = ("benchmark", share)
+        constant = xr.Dataset({"log10_compute": ("compute", np.log10(compute))}, coords)
+        for group, data in {"predictions": draws, "predictions_constant_data": constant}.items():
+            if group in self.idata.children:
+                del self.idata[group]
+            self.idata[group] = xr.DataTree(data)
+        return Forecast(draws, self.failed_checks)
+
+    def mapping(self, benchmark: str) -> Mapping | None:
+        """The latent function from the subset to the benchmark; None where there is no rest."""
+        b = self.benchmarks.index(benchmark)
+        return _Target.of(self, b, np.zeros(1), np.zeros(1), np.random.default_rng(0)).mapping
+
+    def save(self, path: str | Path) -> None:
+        """Write everything as netCDF; `load` and `az.from_netcdf` read it. Old file or new, never
+        a half."""
+        path = Path(path)
+        part = path.with_name(path.name + ".part")
+        try:
+            self.idata.to_netcdf(part, engine="h5netcdf")
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def load(path: str | Path) -> Fit:
+    """A saved fit, which forecasts identically.
+
+    Raises:
+        ValueError: a file of another kind or version.
+    """
+    try:
+        with xr.open_datatree(path, engine="h5netcdf") as opened:
+            tree = opened.load()
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise ValueError(f"{path}: expected a posterior saved by cod_bayes: {error}") from error
+    if tree.attrs.get("format") != FORMAT:
+        raise ValueError(
+            f"{path}: expected a file of the format {FORMAT!r}, got {tree.attrs.get('format')!r}"
+        )
+    return Fit(tree)
+
+
+def _predictable(p: xr.Dataset) -> xr.DataArray:
+    ok = (np.exp(p["eta"]) + p["gamma"] < _MAX_LOSS) & (p["beta"] > _MIN_SLOPE)
+    return (ok & (p["gamma"] < _MAX_CEILING_LOSS)).mean(("chain", "draw"))
+
+
+@dataclass(frozen=True)
+class _Target:
+    """One benchmark's clusters at the target's computes: the equations of the module.
+
+    Attributes:
+        curve: parameters (draw, cluster); x: (draw, compute) effective, from x_b.
+        omega: (draw, compute); eps: (draw, cluster).
+        weight: (cluster,) share of items; kept: (cluster,) in the predictable subset.
+        trials: of the evaluation; inf unknown.
+    """
+
+    curve: dict[str, np.ndarray]
+    x: np.ndarray
+    omega: np.ndarray
+    eps: np.ndarray
+    weight: np.ndarray
+    kept: np.ndarray
+    trials: float
+    noise: np.random.Generator
+    mapping: Mapping | None
+
+    @classmethod
+    def of(
+        cls, fit: Fit, b: int, x: np.ndarray, own: np.ndarray, rng: np.random.Generator
+    ) -> _Target:
+        c = fit.idata["constant_data"]
+        p = fit.idata["posterior"].to_dataset().stack(sample=("chain", "draw"))
+        ours = np.flatnonzero(c["benchmark_of_cluster"].values == fit.benchmarks[b])
+        value = {
+            name: p[name].transpose("sample", *DIMS.get(name, ())).values for name in PARAMETERS
+        }
+        curve = {name: value[name][:, ours] for name in CURVE}
+        weight = c["weight"].values[ours]
+        threshold = fit.spec.constants["predictable_probability"]
+        kept = fit.predictable.values[ours] >= threshold
+        x_ref = float(c["x_ref"].values[b])
+        top = int(c["top"].values[b])
+        draws = len(value["mu_eta"])
+        # One standard draw serves all computes: a forecast is a curve, not a cloud of points.
+        delta = value["sigma_delta"] * rng.standard_normal(draws)
+        if len(fit.benchmarks) > 1:
+            delta = delta + value["sigma_model"] * own - value["delta"][:, top]
+        omega = rng.standard_normal(draws) * value["sigma_omega"][:, b]
+        eps = rng.standard_normal((draws, len(ours))) * value["tau"][:, b, None]
+        mapping = None
+        if 0 < weight[kept].sum() < 1 - 1e-9:
+            path = _PATH[None, :] + np.zeros((draws, 1))
+            parts = [_mean(curve, path, weight, choice) for choice in (kept, ~kept)]
+            a = fit.idata["anchors"].to_dataset()
+            shown = np.stack([a[name].values[b] for name in ("subset", "rest", "n_rest")], axis=-1)
+            mapping = Mapping.of(
+                float(weight[kept].sum()),
+                *parts,
+                shown[np.isfinite(shown).all(axis=1)],
+                fit.spec.constants["mapping_scatter"],
+                np.random.default_rng([fit.idata.attrs["random_seed"], 2, b]),
+            )
+        return cls(
+            curve,
+            x[None, :] - x_ref + delta[:, None],
+            omega[:, None] * np.sqrt(np.abs(x - x_ref)),
+            eps,
+            weight,
+            kept,
+            float(c["trials"].values[b]),
+            rng,
+            mapping,
+        )
+
+    @property
+    def share(self) -> float:
+        return float(self.weight[self.kept].sum())
+
+    def clusters(self) -> np.ndarray:
+        """Scores with all shocks, (draw, compute, cluster)."""
+        y = accuracy(self.x[:, :, None], 0.0, **{k: v[:, None, :] for k, v in self.curve.items()})
+        return _shift(y, self.omega[:, :, None] + self.eps[:, None, :])
+
+    def subset(self) -> np.ndarray:
+        """Measured score of the predictable subset, (draw, compute)."""
+        kept = self.weight * self.kept
+        return self._measured(self.clusters() @ kept / kept.sum(), self.share)
+
+    def full(self) -> np.ndarray:
+        """Measured score of the benchmark, (draw, compute)."""
+        scores = self.clusters()
+        if self.mapping is None:
+            return self._measured(scores @ self.weight / self.weight.sum(), 1.0)
+        kept = self.weight * self.kept
+        plain = _mean(self.curve, self.x, self.weight, self.kept)
+        rest_weight = self.weight * ~self.kept
+        jitter = (self.eps @ rest_weight / rest_weight.sum())[:, None]
+        rest = _shift(self.mapping.rest(plain), self.omega + jitter)
+        subset = scores @ kept / kept.sum()
+        return self._measured(self.share * subset + (1 - self.share) * rest, 1.0)
+
+    def _measured(self, score: np.ndarray, share: float) -> np.ndarray:
+        """With the noise of an evaluation on the same items and trials."""
+        if not np.isfinite(self.trials):
+            return score
+        n = max(round(self.trials * share), 1)
+        return self.noise.binomial(n, np.clip(score, 0, 1)) / n
+
+
+def _mean(
+    curve: dict[str, np.ndarray], x: np.ndarray, weight: np.ndarray, choice: np.ndarray
+) -> np.ndarray:
+    """Mean accuracy of the chosen clusters at x (draw, point), decades from x_b: (draw, point)."""
+    total = np.zeros(x.shape)
+    for k in np.flatnonzero(choice):
+        total += weight[k] * accuracy(x, 0.0, **{n: v[:, k, None] for n, v in curve.items()})
+    return total / weight[choice].sum()
+
+
+def _shift(y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Rates moved by z radians of arcsine root."""
+    return np.sin(np.clip(np.arcsin(np.sqrt(np.clip(y, 0, 1))) + z, 0, np.pi / 2)) ** 2
 
 
 def fit(
@@ -196,11 +342,21 @@ def fit(
     *,
     random_seed: int = 0,
     draws: int = 1000,
-    tune: int = 1000,
+    tune: int = 800,
     chains: int = 4,
     progressbar: bool = True,
+    clusterer: object | None = None,
 ) -> Fit:
     """Cluster, sample and check.
+
+    A posterior that fails a check is sampled again, at most twice, each time with twice the draws
+    and smaller steps; what then still fails is warned of by name and stays in the verdicts.
+
+    Args:
+        evidence: or what `read_table` takes.
+        model: a shipped model's name, or the path of a TOML file.
+        draws, tune, chains: of the first attempt.
+        clusterer: any scikit-learn clusterer in place of the default route.
 
     Raises:
         EvidenceError, SpecError: before anything is sampled.
@@ -209,36 +365,40 @@ def fit(
         evidence = read_table(evidence)
     spec = load_spec(model)
     rng = np.random.default_rng(random_seed)
-    clusters = {name: cluster(b, rng) for name, b in evidence.benchmarks.items()}
+    clusters = {name: cluster(b, rng, clusterer) for name, b in evidence.benchmarks.items()}
     data = ladder_data(evidence, clusters)
-    with build(spec, data), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the checks below name what failed
-        idata = pm.sample(
-            draws=draws,
-            tune=tune,
-            chains=chains,
-            nuts_sampler="nutpie",
-            target_accept=0.95,
+    for attempt, target_accept in enumerate((0.9, 0.95, 0.98)):
+        idata = sample(
+            spec,
+            data,
             random_seed=random_seed,
+            draws=draws * 2**attempt,
+            tune=tune * 2**attempt,
+            chains=chains,
+            target_accept=target_accept,
             progressbar=progressbar,
-            quiet=not progressbar,
         )
-    failed = _failed_checks(idata)
+        failed = convergence(idata)
+        if not failed:
+            break
     if failed:
         warnings.warn(
             f"the posterior is not to be trusted yet: {', '.join(failed)}; "
-            "sample longer (draws=, tune=)",
+            "give more draws and tune, fewer benchmarks at once, or more ladder models",
             ConvergenceWarning,
             stacklevel=2,
         )
-    _add_data(idata, data)
-    idata.attrs |= {
+    idata.attrs = {
+        "format": FORMAT,
+        "version": metadata.version("cod-bayes"),
         "model": spec.name,
+        "spec": spec.to_json(),
         "evidence_digest": evidence.digest,
         "random_seed": random_seed,
         "failed_checks": json.dumps(failed),
     }
-    return Fit(idata, evidence, clusters, data, spec, random_seed, tuple(failed))
+    _add_groups(idata, spec, evidence, clusters, data, np.random.default_rng([random_seed, 0]))
+    return Fit(idata, clusters)
 
 
 def ladder_data(evidence: Evidence, clusters: dict[str, Clusters]) -> LadderData:
@@ -278,36 +438,117 @@ def ladder_data(evidence: Evidence, clusters: dict[str, Clusters]) -> LadderData
     )
 
 
-def _failed_checks(idata: xr.DataTree) -> list[str]:
-    """r_hat < 1.01, bulk ESS > 400, no divergences."""
-    table = pm.stats.summary(idata, kind="diagnostics", round_to="none")
-    failed = []
-    if not table["r_hat"].max() < 1.01:
-        failed.append(f"r_hat {table['r_hat'].max():.3f}")
-    if not table["ess_bulk"].min() > 400:
-        failed.append(f"bulk ESS {table['ess_bulk'].min():.0f}")
-    divergent = int(idata["sample_stats"]["diverging"].sum())
-    if divergent:
-        failed.append(f"{divergent} divergences")
-    return failed
+def _add_groups(
+    idata: xr.DataTree,
+    spec: Spec,
+    evidence: Evidence,
+    clusters: dict[str, Clusters],
+    data: LadderData,
+    rng: np.random.Generator,
+) -> None:
+    """What ArviZ inspects and forecasts need, beside the posterior."""
+    posterior = idata["posterior"].to_dataset()
+    p = {name: posterior[name].values for name in PARAMETERS}
+    sampled = ("chain", "draw")
+    coords = {dim: posterior[dim] for dim in (*sampled, *data.coords)}
+    cells = ("cluster", "model")
 
+    def grouped(values: dict[str, np.ndarray], dims: dict[str, tuple[str, ...]]) -> xr.Dataset:
+        used = {dim for name in values for dim in dims[name]}
+        return xr.Dataset(
+            {name: (dims[name], value) for name, value in values.items()},
+            {dim: coords[dim] for dim in used if dim in coords},
+        )
 
-def _add_data(idata: xr.DataTree, data: LadderData) -> None:
-    coords = {"cluster": data.cluster, "model": data.model, "benchmark": data.benchmark}
-    dims = ("cluster", "model")
-    measured = np.isfinite(data.noise)
-    observed = xr.Dataset({"z": (dims, np.where(measured, data.z, np.nan))}, coords)
-    constant = xr.Dataset(
-        {
-            "compute": ("model", 10**data.x),
-            "x_ref": ("benchmark", data.x_ref),
-            "noise": (dims, np.where(measured, data.noise, np.nan)),
-            "chance": ("cluster", data.chance),
-            "benchmark_of_cluster": ("cluster", np.array(data.benchmark)[data.of_cluster]),
-        },
-        coords,
+    wide = {
+        name: (*sampled, *dims) for name, dims in (DIMS | {"spread_omega": DIMS["tau"]}).items()
+    }
+    prior = prior_draws(spec, data, rng, _PRIOR_DRAWS)
+    log_p = log_prior(spec, data, p)
+    prior_set = xr.Dataset(
+        {n: ((*sampled, *DIMS.get(n, ())), prior[n][None]) for n in PARAMETERS},
+        {"chain": [0], "draw": np.arange(_PRIOR_DRAWS), **data.coords},
     )
-    for name, group in {"observed_data": observed, "constant_data": constant}.items():
-        if name in idata.children:
-            del idata[name]
+    groups = {
+        "prior": prior_set,
+        "posterior_predictive": grouped({"z": replicate(data, p, rng)}, {"z": (*sampled, *cells)}),
+        "observed_data": grouped({"z": np.where(data.measured, data.z, np.nan)}, {"z": cells}),
+        "log_likelihood": grouped(
+            {"z": log_likelihood(data, p)}, {"z": (*sampled, "benchmark", "model")}
+        ),
+        "log_prior": grouped(log_p, {name: wide.get(name, sampled) for name in log_p}),
+        "constant_data": _constants(evidence, clusters, data),
+    }
+    threshold = spec.constants["predictable_probability"]
+    kept = _predictable(posterior).values >= threshold
+    member = {}
+    for b, (name, found) in enumerate(clusters.items()):
+        member[name] = found.membership @ kept[data.of_cluster == b].astype(float)
+    groups["items"] = xr.Dataset(
+        {
+            "subset_weight": ("item", np.concatenate(list(member.values()))),
+            "benchmark_of_item": (
+                "item",
+                np.repeat(list(member), [len(v) for v in member.values()]),
+            ),
+        },
+        {"item": np.concatenate([evidence.benchmarks[name]["item"].values for name in member])},
+    )
+    groups["anchors"] = _anchors(evidence, member)
+    for name, group in groups.items():
         idata[name] = xr.DataTree(group)
+
+
+def _constants(evidence: Evidence, clusters: dict[str, Clusters], data: LadderData) -> xr.Dataset:
+    """The ladder as it was fitted, and what forecasts and pictures need of the evidence."""
+    score = np.full((len(data.benchmark), len(data.model)), np.nan)
+    trials = np.full(len(data.benchmark), np.inf)
+    for b, name in enumerate(data.benchmark):
+        of = evidence.benchmarks[name]
+        ladder = of.isel(model=np.flatnonzero(of["role"].values == "ladder"))
+        at = [data.model.index(m) for m in ladder["model"].values]
+        score[b, at] = ladder["rate"].mean("item").values
+        total = float(ladder["n_trials"].isel(model=-1).sum(skipna=False))
+        if np.isfinite(total) and total > 0:
+            trials[b] = total
+    cells = ("cluster", "model")
+    values = {
+        "compute": ("model", 10**data.x),
+        "x_ref": ("benchmark", data.x_ref),
+        "top": ("benchmark", data.top),
+        "score": (("benchmark", "model"), score),
+        "trials": ("benchmark", trials),
+        "noise": (cells, np.where(data.measured, data.noise, np.nan)),
+        "chance": ("cluster", data.chance),
+        "benchmark_of_cluster": ("cluster", np.array(data.benchmark)[data.of_cluster]),
+        "weight": ("cluster", np.concatenate([clusters[n].weight for n in data.benchmark])),
+        "kind": ("cluster", np.concatenate([clusters[n].kind for n in data.benchmark])),
+        "route": ("benchmark", np.array([clusters[n].route for n in data.benchmark])),
+    }
+    return xr.Dataset(values, data.coords)
+
+
+def _anchors(evidence: Evidence, member: dict[str, np.ndarray]) -> xr.Dataset:
+    """Each anchor's accuracy on the subset and the rest, and its trials on the rest."""
+    names = list(evidence.models.index[evidence.models["role"] == "anchor"])
+    table = np.full((3, len(member), len(names)), np.nan)
+    for b, (name, weight) in enumerate(member.items()):
+        of = evidence.benchmarks[name]
+        for j, anchor in enumerate(names):
+            if anchor not in of["model"].values or not 0 < weight.mean() < 1 - 1e-9:
+                continue
+            rate = of["rate"].sel(model=anchor).values
+            n = of["n_trials"].sel(model=anchor).values
+            seen = np.isfinite(rate)
+            inside, outside = weight * seen, (1 - weight) * seen
+            if inside.sum() < 1 or outside.sum() < 1:
+                continue
+            rate = np.where(seen, rate, 0.0)
+            trials = outside @ np.where(np.isfinite(n), n, 1e3)
+            parts = inside @ rate / inside.sum(), outside @ rate / outside.sum(), trials
+            table[:, b, j] = parts
+    dims = ("benchmark", "anchor")
+    return xr.Dataset(
+        {n: (dims, t) for n, t in zip(("subset", "rest", "n_rest"), table, strict=True)},
+        {"benchmark": list(member), "anchor": np.array(names, dtype=str)},
+    )

@@ -1,4 +1,4 @@
-"""What a user would fit instead: six forecasts from the benchmark's mean score alone.
+"""What a user would fit instead: six forecasts from the benchmark's mean score, and COD itself.
 
 With C compute, u = log(C / C_top) (C_top the largest ladder model), y the mean accuracy, g chance:
 
@@ -8,13 +8,13 @@ With C compute, u = log(C / C_top) (C_top the largest ladder model), y the mean 
     krajewski               the same with c = 0                       Krajewski et al. 2025, eq. 2
     bnsl                    1 - y = a + exp(b - s0 u - (s1 - s0) f log(1 + exp((u - d) / f)))
     loss_intermediate       L = E + exp(a - b u),  y = g + (1 - g) / (1 + exp(k (L - m)))
+    cod_point               clusters of items, a curve each, mapped to y    `cod_bayes.point`
 
 `bnsl` is the broken neural scaling law with one break (Caballero et al. 2023, eq. 1) with c0 = s0,
 c1 = s1 - s0, f1 = f, log d1 = d, and both slopes s0, s1 >= 0, so that no fit gets worse with
 compute. Curves are fitted by least squares, all of them (`power_law_log_accuracy` too) to y itself
-and the first of `loss_intermediate` to L. The slopes b, s0, s1 of the fits to y have a weak normal
-prior of sd 0.1 per e-fold of compute: without it a ladder at chance, which says nothing of the
-slope, is forecast to leap to 1. Its weight follows the residuals and vanishes with them.
+and the first of `loss_intermediate` to L. The forms are fitted as published, within wide bounds and
+without priors: a ladder at chance says nothing of the slope, and such a fit may leap.
 
 Spread: a residual bootstrap of 200 refits. Residuals are resampled with a random sign and scaled by
 sqrt(n / (n - p)), n models and p parameters; every draw adds such a residual for the fresh model,
@@ -23,11 +23,15 @@ factor sqrt(nu / chi2_nu), nu = n - p, the uncertainty of their spread (the step
 Student interval). Where the number of trials N is known, the spread of residuals is at least the
 evaluation noise p (1 - p) / N, which residuals contain already and which is not counted twice.
 
+`cod_point` sees items, and resamples these: N(forecast, sd of the forecasts from 20 resamples), a
+normal because 20 forecasts tell an sd but not a 5 % quantile.
+
 A rival is `f(dataset, compute, rng, draws) -> (draw, compute)`. `dataset` has `rate`, `n_trials`
 (item, model) and coords `compute`, `role`, `loss` (model), `chance` (item), as in the benchmarks of
-`Evidence`; only models with the role "ladder" are read. Draws are finite and in [0, 1].
+`Evidence`; only models with the role "ladder" are read (by `cod_point` anchors too). Draws are
+finite and in [0, 1].
 
-This module depends on NumPy and xarray alone.
+This module depends on NumPy, xarray and, for the last rival, `cod_bayes.point`.
 """
 
 from collections.abc import Callable
@@ -38,6 +42,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from cod_bayes.point import cluster_and_forecast
+
 Array = NDArray[np.floating[Any]]
 Rival = Callable[[xr.Dataset, Array, np.random.Generator, int], Array]
 Curve = Callable[[Array, Array], Array]  # theta (..., p), u (n,) or (..., n) -> (..., n)
@@ -45,11 +51,11 @@ Curve = Callable[[Array, Array], Array]  # theta (..., p), u (n,) or (..., n) ->
 REFITS = 200
 BNSL_MODELS = 6  # fewer ladder models than this cannot carry a break
 IRREDUCIBLE_MODELS = 5  # nor fewer than this an asymptote
-SLOPE = 0.1  # prior sd of a slope per e-fold of compute; loss falls with exponents of 0.05 to 0.2
+RESAMPLES = 20  # of the items, by `cod_point`
 
 
 class NotApplicable(ValueError):
-    """The dataset lacks what this rival needs (too few ladder models, no loss)."""
+    """The dataset lacks what this rival needs (enough ladder models, a loss)."""
 
 
 @dataclass(frozen=True)
@@ -117,22 +123,21 @@ def series(dataset: xr.Dataset, models: int = 3) -> Series:
 
 
 def least_squares(
-    curve: Curve, u: Array, y: Array, start: Array, lower: Array, upper: Array, ridge: Array
+    curve: Curve, u: Array, y: Array, start: Array, lower: Array, upper: Array
 ) -> tuple[Array, Array]:
     """Levenberg-Marquardt within bounds, many small problems at once.
 
     Args:
         u: (n,) or (fit, n). y: (fit, n). start: (fit, p), within the bounds lower, upper (p,).
-        ridge: (p,), adds sum (ridge theta)^2 to the sum of squares.
 
     Returns:
-        theta (fit, p) and the penalised sum of squares (fit,). A parameter at a
+        theta (fit, p) and the sum of squares (fit,). A parameter at a
         bound is held there while its gradient points outside.
     """
     theta, p = start.copy(), start.shape[1]
     damping = np.full(len(theta), 1e-2)
     residual = curve(theta, u) - y
-    cost = (residual**2).sum(axis=1) + ((ridge * theta) ** 2).sum(axis=1)
+    cost = (residual**2).sum(axis=1)
     for _ in range(60):
         jacobian = np.empty((*residual.shape, p))
         for k in range(p):
@@ -140,17 +145,17 @@ def least_squares(
             ahead = theta.copy()
             ahead[:, k] += step
             jacobian[:, :, k] = (curve(ahead, u) - y - residual) / step[:, None]
-        gradient = np.einsum("fnk,fn->fk", jacobian, residual) + ridge**2 * theta
+        gradient = np.einsum("fnk,fn->fk", jacobian, residual)
         held = ((theta <= lower) & (gradient > 0)) | ((theta >= upper) & (gradient < 0))
         jacobian = np.where(held[:, None, :], 0, jacobian)
         gradient = np.where(held, 0, gradient)
-        normal = np.einsum("fnk,fnl->fkl", jacobian, jacobian) + np.diag(ridge**2)
+        normal = np.einsum("fnk,fnl->fkl", jacobian, jacobian)
         diagonal = np.einsum("fkk->fk", normal)
         normal = normal + (damping[:, None] * diagonal + 1e-10)[:, :, None] * np.eye(p)
         move = np.linalg.solve(normal, -gradient[:, :, None])[:, :, 0]
         trial = np.clip(theta + move, lower, upper)
         trial_residual = curve(trial, u) - y
-        trial_cost = (trial_residual**2).sum(axis=1) + ((ridge * trial) ** 2).sum(axis=1)
+        trial_cost = (trial_residual**2).sum(axis=1)
         better = trial_cost < cost
         gained = np.max(np.where(better, cost - trial_cost, 0) / (cost + 1e-12))
         theta = np.where(better[:, None], trial, theta)
@@ -164,33 +169,23 @@ def least_squares(
 
 @dataclass(frozen=True)
 class Family:
-    """A curve with its bounds (p,) and the starting points (start, p) of the full fit.
-
-    `precision` (p,) is 1 / tau of a normal prior theta ~ N(0, tau) that keeps slopes finite where
-    the scores cannot tell them (a ladder at chance); 0 for no prior. Its weight in the sum of
-    squares is sigma^2 / tau^2, so that it fades as the scores follow the curve.
-    """
+    """A curve with its bounds (p,) and the starting points (start, p) of the full fit."""
 
     curve: Curve
     lower: Array
     upper: Array
     starts: Array
-    precision: Array
 
-    def fit(self, u: Array, y: Array, sigma: float) -> Array:
+    def fit(self, u: Array, y: Array) -> Array:
         """The best of all starts, (p,)."""
-        thetas, cost = self._least_squares(u, np.tile(y, (len(self.starts), 1)), self.starts, sigma)
+        ys = np.tile(y, (len(self.starts), 1))
+        thetas, cost = least_squares(self.curve, u, ys, self.starts, self.lower, self.upper)
         return thetas[np.argmin(cost)]
 
-    def refit(self, u: Array, y: Array, sigma: float, start: Array) -> Array:
+    def refit(self, u: Array, y: Array, start: Array) -> Array:
         """One fit per row of y (fit, n), each from `start` (p,): (fit, p)."""
-        return self._least_squares(u, y, np.tile(start, (len(y), 1)), sigma)[0]
-
-    def _least_squares(
-        self, u: Array, y: Array, starts: Array, sigma: float
-    ) -> tuple[Array, Array]:
-        ridge = sigma * self.precision
-        return least_squares(self.curve, u, y, starts, self.lower, self.upper, ridge)
+        starts = np.tile(start, (len(y), 1))
+        return least_squares(self.curve, u, y, starts, self.lower, self.upper)[0]
 
 
 def _grid(*axes: list[float]) -> Array:
@@ -232,16 +227,12 @@ def _bootstrap(
     draws: int,
 ) -> Array:
     """Draws (draw, k) of fresh observations at `at` (k,), or at each refit's own (refit, k)."""
-    p = family.starts.shape[1]
-    free = family.curve(family.fit(u, y, 0.0), u)
-    spread = np.mean(Residuals.of(y - free, p).values ** 2)
-    sigma = float(np.sqrt(max(spread, np.mean(noise(free)))))
-    theta = family.fit(u, y, sigma)
+    theta = family.fit(u, y)
     fitted = family.curve(theta, u)
-    residuals = Residuals.of(y - fitted, p)
+    residuals = Residuals.of(y - fitted, len(theta))
     scale = residuals.scale(rng, REFITS)
     again = fitted + residuals.draw(rng, scale, noise(fitted))
-    refits = family.refit(u, again, sigma, theta)
+    refits = family.refit(u, again, theta)
     which = np.arange(draws) % REFITS
     mean = family.curve(refits[which], at[which] if at.ndim == 2 else at)
     return mean + residuals.draw(rng, scale[which], noise(mean))
@@ -292,7 +283,6 @@ def power_law_log_accuracy(
         lower=np.array([-12.0, -1.0]),
         upper=np.array([0.0, 3.0]),
         starts=_grid([-5.0, -2.0, -0.5], [0.0, 0.1, 1.0]),
-        precision=np.array([0.0, 1 / SLOPE]),
     )
     return _answer(_bootstrap(line, s.u(s.compute), s.score, s.u(compute), s.noise, rng, draws))
 
@@ -313,7 +303,6 @@ def _exponential(chance: float, irreducible: bool) -> Family:
         lower=np.array([-12.0, 0.0, 0.0])[:p],
         upper=np.array([3.0, 3.0, 6.0])[:p],  # exp(-exp(3)) = 2e-9 is no progress at all
         starts=_grid(*axes[:p]),
-        precision=np.array([0.0, 1 / SLOPE, 0.0])[:p],
     )
 
 
@@ -353,7 +342,6 @@ def _broken(u: Array) -> Family:
         lower=np.array([-12.0, 0.0, 0.0, 0.0, low, -3.0])[:p],
         upper=np.array([2.0, 3.0, 1.0, 3.0, 0.0, 1.5])[:p],
         starts=_grid(*axes[:p]),
-        precision=np.array([0.0, 1 / SLOPE, 0.0, 1 / SLOPE, 0.0, 0.0])[:p],
     )
 
 
@@ -397,7 +385,6 @@ def loss_intermediate(
         np.array([-12.0, 0.0, 0.0])[:p],
         np.array([6.0, 3.0, best])[:p],
         _grid(*axes[:p]),
-        np.zeros(p),
     )
     middle, spread = float(np.median(s.loss)), max(float(np.ptp(s.loss)), 1e-6)
 
@@ -411,10 +398,35 @@ def loss_intermediate(
         np.array([0.0, -20.0]),
         np.array([40.0, 20.0]),
         _grid([0.5, 3.0], [-2.0, -0.5, 0.5]),
-        np.zeros(2),
     )
     losses = _bootstrap(loss_family, u, s.loss, s.u(compute), np.zeros_like, rng, draws)
     return _answer(_bootstrap(accuracy_family, s.loss, s.score, losses, s.noise, rng, draws))
+
+
+def cod_point(dataset: xr.Dataset, compute: Array, rng: np.random.Generator, draws: int) -> Array:
+    """The COD point method with the spread of a bootstrap over items, (draw, compute).
+
+    Raises:
+        NotApplicable: no cluster of items is extrapolatable.
+    """
+    compute = _checked(compute, draws)
+    series(dataset)  # refuses ladders too short for a curve
+    items = dataset.sizes["item"]
+    forecast = cluster_and_forecast(dataset, compute).full
+    resamples = np.array(
+        [
+            cluster_and_forecast(dataset.isel(item=rng.integers(items, size=items)), compute).full
+            for _ in range(RESAMPLES if np.isfinite(forecast).all() else 0)
+        ]
+    )
+    resamples = resamples[np.isfinite(resamples).all(axis=-1)] if len(resamples) else resamples
+    if len(resamples) < 2:
+        raise NotApplicable(
+            "expected a cluster of items with an extrapolatable curve (a > 1, b > 0.1, c < 1, with "
+            "compute in FLOPs), got none; more items or models may show one"
+        )
+    z = rng.normal(size=(draws, 1))  # one per draw: the computes of a draw share their items
+    return _answer(forecast + resamples.std(axis=0, ddof=1) * z)
 
 
 RIVALS: dict[str, Rival] = {
@@ -424,4 +436,5 @@ RIVALS: dict[str, Rival] = {
     "krajewski": krajewski,
     "bnsl": bnsl,
     "loss_intermediate": loss_intermediate,
+    "cod_point": cod_point,
 }

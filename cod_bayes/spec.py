@@ -4,23 +4,28 @@ and its reason. Equations live in Python; unknown keys are refused.
 
 from __future__ import annotations
 
+import json
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
 
-_PRIORS = (
-    "mu_eta",
-    "sigma_eta",
-    "mu_beta",
-    "sigma_beta",
-    "sigma_gamma",
-    "sigma_delta",
-    "sigma_u",
-    "tau",
-)
-_CONSTANTS = ("chance_items", "drift", "predictable_probability")
-_FAMILIES = ("normal", "lognormal")
+import numpy as np
+
+_PRIORS = {
+    "mu_eta": "normal",
+    "sigma_eta": "lognormal",
+    "mu_beta": "normal",
+    "sigma_beta": "lognormal",
+    "sigma_gamma": "lognormal",
+    "sigma_model": "lognormal",
+    "sigma_delta": "lognormal",
+    "mu_omega": "normal",
+    "spread_omega": "lognormal",
+    "tau": "lognormal",
+}
+_CONSTANTS = ("chance_items", "predictable_probability", "mapping_scatter")
 
 
 class SpecError(ValueError):
@@ -45,6 +50,21 @@ class Spec:
     priors: dict[str, Prior]
     constants: dict[str, float]
 
+    def to_json(self) -> str:
+        """All of it, for a posterior's attributes."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Spec:
+        """The inverse of `to_json`."""
+        raw = json.loads(text)
+        priors = {name: Prior(**prior) for name, prior in raw.pop("priors").items()}
+        return cls(priors=priors, **raw)
+
+    def normal_priors(self, names: Iterable[str]) -> np.ndarray:
+        """mu and sigma of each, of the parameter or of its logarithm. (name, 2)"""
+        return np.array([[self.priors[name].mu, self.priors[name].sigma] for name in names])
+
 
 def load_spec(model: str | Path) -> Spec:
     """A shipped model by name ("cod"), or a TOML file by path."""
@@ -62,14 +82,15 @@ def load_spec(model: str | Path) -> Spec:
     except tomllib.TOMLDecodeError as error:
         raise SpecError(f"{model}: not valid TOML: {error}") from error
     _same_keys(model, "the file", raw, ("name", "description", "priors", "constants"))
-    _same_keys(model, "[priors]", raw["priors"], _PRIORS)
+    _same_keys(model, "[priors]", raw["priors"], tuple(_PRIORS))
     _same_keys(model, "[constants]", raw["constants"], _CONSTANTS)
     priors = {}
     for name, entry in raw["priors"].items():
         _same_keys(model, f"[priors.{name}]", entry, ("family", "mu", "sigma", "unit", "why"))
-        if entry["family"] not in _FAMILIES or not entry["sigma"] > 0:
+        if entry["family"] != _PRIORS[name] or not entry["sigma"] > 0:
             raise SpecError(
-                f"{model}: [priors.{name}]: expected a family of {_FAMILIES}, sigma > 0"
+                f"{model}: [priors.{name}]: expected the family {_PRIORS[name]!r} and sigma > 0, "
+                f"got {entry['family']!r} and {entry['sigma']}"
             )
         priors[name] = Prior(**entry)
     for name, entry in raw["constants"].items():

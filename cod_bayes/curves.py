@@ -1,0 +1,69 @@
+"""Clusters of all benchmarks in one row of arrays: what the model's density is evaluated on.
+
+Depends on NumPy alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class LadderData:
+    """Clusters of all benchmarks in one row of arrays.
+
+    Attributes:
+        benchmark: (benchmark,) names; cluster: (cluster,) names; model: (model,) names.
+        of_cluster: (cluster,) index of each cluster's benchmark.
+        x: (model,) log10 FLOPs, ascending. x_ref: (benchmark,) of the largest ladder model.
+        z: (cluster, model) arcsine-root pass rate; 0 where nothing was measured.
+        noise: (cluster, model) sampling variance 1/(4 n); inf where nothing was measured.
+        chance: (cluster,) chance level, NaN unknown.
+    """
+
+    benchmark: list[str]
+    cluster: list[str]
+    model: list[str]
+    of_cluster: np.ndarray
+    x: np.ndarray
+    x_ref: np.ndarray
+    z: np.ndarray
+    noise: np.ndarray
+    chance: np.ndarray
+
+    @property
+    def top(self) -> np.ndarray:
+        """Index of each benchmark's largest ladder model. (benchmark,)"""
+        return np.searchsorted(self.x, self.x_ref, side="right") - 1
+
+    @property
+    def distance(self) -> np.ndarray:
+        """|x_m - x_b|, decades. (benchmark, model)"""
+        return np.abs(self.x - self.x_ref[:, None])
+
+    @property
+    def measured(self) -> np.ndarray:
+        """(cluster, model)"""
+        return np.isfinite(self.noise)
+
+    @property
+    def coords(self) -> dict[str, list[str]]:
+        return {"benchmark": self.benchmark, "cluster": self.cluster, "model": self.model}
+
+
+def accuracy(x: Any, x_ref: Any, eta: Any, beta: Any, gamma: Any, g: Any, exp: Any = np.exp) -> Any:
+    """y(x) = g + (1 - g) exp(-exp(eta - beta (x - x_ref)) - gamma); NumPy, xarray, PyTensor."""
+    return g + (1 - g) * exp(-exp(eta - beta * (x - x_ref)) - gamma)
+
+
+def floor_prior(chance: np.ndarray, pseudo_items: float) -> tuple[np.ndarray, np.ndarray]:
+    """Beta parameters of g: around the chance level, or Beta(1, 4) where it is unknown."""
+    known = np.isfinite(chance)
+    c = np.where(known, chance, 0.0)
+    a = np.where(known, 1 + pseudo_items * c, 1.0)
+    # At chance 0 there is nothing to guess: a tighter floor.
+    b = np.where(known, np.where(c > 0, 1 + pseudo_items * (1 - c), 1.5 * pseudo_items), 4.0)
+    return a, b

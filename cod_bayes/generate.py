@@ -1,0 +1,109 @@
+"""The model run forwards in NumPy: prior draws, replicated data, log prior and log likelihood.
+
+Equations and symbols are those of `cod_bayes.model`. A dict of parameters has leading draw
+dimensions `(..., )`, then (cluster,), (benchmark,) or (model,) as in `cod_bayes.sampling.DIMS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from scipy import stats
+
+from cod_bayes.curves import LadderData, accuracy, floor_prior
+from cod_bayes.spec import Spec
+
+Draws = Mapping[str, np.ndarray]
+CURVE = ("eta", "beta", "gamma", "g")
+
+
+def prior_draws(
+    spec: Spec, data: LadderData, rng: np.random.Generator, draws: int
+) -> dict[str, np.ndarray]:
+    """Parameters from the prior, each (draw, dim)."""
+    value = {}
+    for name, prior in spec.priors.items():
+        dims = (draws, len(data.benchmark)) if name in ("tau", "spread_omega") else (draws,)
+        normal = rng.normal(prior.mu, prior.sigma, dims)
+        value[name] = normal if prior.family == "normal" else np.exp(normal)
+    K, M, several = len(data.cluster), len(data.model), len(data.benchmark) > 1
+    value["sigma_omega"] = np.exp(value["mu_omega"])[:, None] * value.pop("spread_omega")
+    value["delta"] = several * value["sigma_model"][:, None] * rng.standard_normal((draws, M))
+    value["eta"] = rng.normal(value["mu_eta"], value["sigma_eta"], (K, draws)).T
+    value["beta"] = np.exp(rng.normal(value["mu_beta"], value["sigma_beta"], (K, draws)).T)
+    value["gamma"] = rng.exponential(value["sigma_gamma"], (K, draws)).T
+    value["g"] = rng.beta(*floor_prior(data.chance, spec.constants["chance_items"]), (draws, K))
+    return value
+
+
+def log_prior(spec: Spec, data: LadderData, p: Draws) -> dict[str, np.ndarray]:
+    """Log density of each parameter under its prior, in the shape of the parameter."""
+    value = {}
+    spread = p["sigma_omega"] / np.exp(p["mu_omega"])[..., None]
+    for name, prior in spec.priors.items():
+        at = spread if name == "spread_omega" else p[name]
+        if prior.family == "normal":
+            value[name] = stats.norm.logpdf(at, prior.mu, prior.sigma)
+        else:
+            value[name] = stats.lognorm.logpdf(at, prior.sigma, scale=np.exp(prior.mu))
+    shared = ("mu_eta", "sigma_eta", "mu_beta", "sigma_beta", "sigma_gamma")
+    each = {name: np.asarray(p[name])[..., None] for name in shared}
+    value["eta"] = stats.norm.logpdf(p["eta"], each["mu_eta"], each["sigma_eta"])
+    log_beta = np.log(p["beta"])
+    value["beta"] = stats.norm.logpdf(log_beta, each["mu_beta"], each["sigma_beta"]) - log_beta
+    value["gamma"] = stats.expon.logpdf(p["gamma"], scale=each["sigma_gamma"])
+    value["g"] = stats.beta.logpdf(
+        p["g"], *floor_prior(data.chance, spec.constants["chance_items"])
+    )
+    return value
+
+
+def curves(data: LadderData, p: Draws, m: int) -> tuple[np.ndarray, np.ndarray]:
+    """f_k and its slope per decade at ladder model m, (..., cluster)."""
+    top = data.top[data.of_cluster]
+    ahead = data.x[m] - data.x[top] + p["delta"][..., m, None] - p["delta"][..., top]
+    y = np.clip(accuracy(ahead, 0.0, *(p[name] for name in CURVE)), 1e-9, 1 - 1e-9)
+    fall = np.exp(p["eta"] - p["beta"] * ahead)
+    slope = (y - p["g"]) * fall * p["beta"] / (2 * np.sqrt(y * (1 - y)))
+    return np.arcsin(np.sqrt(y)), slope
+
+
+def replicate(data: LadderData, p: Draws, rng: np.random.Generator) -> np.ndarray:
+    """z of a fresh ladder with fresh shocks but `delta`, (..., cluster, model)."""
+    z = np.full((*p["eta"].shape, len(data.model)), np.nan)
+    benchmarks = p["tau"].shape
+    for m in range(len(data.model)):
+        f, slope = curves(data, p, m)
+        delta = p["sigma_delta"][..., None] * rng.standard_normal(benchmarks)
+        omega = p["sigma_omega"] * np.sqrt(data.distance[:, m]) * rng.standard_normal(benchmarks)
+        noise = np.where(data.measured[:, m], data.noise[:, m], 0.0)
+        eps = np.sqrt(noise + p["tau"][..., data.of_cluster] ** 2) * rng.standard_normal(f.shape)
+        z[..., m] = f + (slope * delta[..., data.of_cluster] + omega[..., data.of_cluster]) + eps
+    return np.where(data.measured, z, np.nan)
+
+
+def log_likelihood(data: LadderData, p: Draws) -> np.ndarray:
+    """Log density of one benchmark's clusters at one model, shocks integrated out.
+
+    (..., benchmark, model); 0 where the benchmark lacks the model. Their sum is the likelihood.
+    """
+    member = (np.arange(len(data.benchmark))[:, None] == data.of_cluster).astype(float)
+    total = np.zeros((*p["tau"].shape, len(data.model)))
+    for m in range(len(data.model)):
+        f, slope = curves(data, p, m)
+        seen = data.measured[:, m]
+        variance = np.where(seen, data.noise[:, m], 1.0) + p["tau"][..., data.of_cluster] ** 2
+        w, r = seen / variance, data.z[:, m] - f
+
+        def over(term: np.ndarray) -> np.ndarray:
+            return term @ member.T
+
+        inverse = 1 / p["sigma_delta"][..., None] ** 2
+        c, b, s = over(slope**2 * w) + inverse, over(slope * w), over(slope * r * w)
+        a, h = over(w) - b**2 / c, over(r * w) - b * s / c
+        v = p["sigma_omega"] ** 2 * data.distance[:, m]
+        quad = over(r**2 * w) - s**2 / c - h**2 * v / (1 + a * v)
+        logdet = over(seen * np.log(2 * np.pi * variance)) + np.log(c / inverse) + np.log1p(a * v)
+        total[..., m] = -0.5 * (quad + logdet)
+    return total
