@@ -6,7 +6,7 @@ import argparse
 import sys
 from importlib import import_module
 
-COMMANDS = ("forecast", "ingest", "datasets")
+COMMANDS = ("demo", "forecast", "backtest", "ingest", "datasets")
 
 
 def main(argv: list[str] | None = None) -> int:

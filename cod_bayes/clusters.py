@@ -6,7 +6,9 @@ Two routes, chosen by the number of trials behind each pass rate (`route="auto"`
   counts, one half of each item's trials forms the clusters and the other half gives the rates
   (binomial thinning), so the noise that placed an item is never the noise that is fitted.
 - **latent_classes**: where it is not. Item membership is soft, and an item's class at model m is
-  judged by the other models only (`rest_membership`).
+  judged by the other models only (`rest_membership`). With fewer than 500 items the benchmark stays
+  one cluster: on public tasks of 200 items and one greedy answer, two or three classes err more
+  than their mean.
 
 The switch is where trial noise alone, after smoothing over three models, would move an item as far
 as the largest radius U = sqrt(M) / 10: 0.25 / (n/2) / 3 = 0.01, that is n = 17 trials.
@@ -24,6 +26,7 @@ from cod_bayes.mean_shift import ImprovedMeanShift, smooth_over_ladder
 
 MIN_TRIALS_FOR_MEAN_SHIFT = 17
 _MIN_ITEMS = 20  # fewer items than two clusters of K = 10: the benchmark is one cluster
+MIN_ITEMS_FOR_CLASSES = 500  # below, a class of a few trials an item is more noise than difficulty
 
 
 @dataclass(frozen=True)
@@ -71,11 +74,13 @@ def cluster(
     chance = benchmark["chance"].values
 
     if len(rate) < _MIN_ITEMS:
-        membership = np.ones((len(rate), 1))
-        return _measure("one_cluster", np.array(["cluster"]), membership, rate, n_trials, chance)
+        return _one(rate, n_trials, chance)
 
     typical = np.median(n_trials[present & counted]) if (present & counted).any() else np.inf
-    if clusterer is None and typical < MIN_TRIALS_FOR_MEAN_SHIFT:
+    few = clusterer is None and typical < MIN_TRIALS_FOR_MEAN_SHIFT
+    if few and len(rate) < MIN_ITEMS_FOR_CLASSES:
+        return _one(rate, n_trials, chance)
+    if few:
         n = np.where(present & counted, n_trials, 0.0)
         y = np.where(n > 0, rate, 0.0) * n
         classes = fit_latent_classes(y, n, rng)
@@ -102,6 +107,11 @@ def cluster(
     kind = np.array([{-2: "zero", -1: "outliers"}.get(k, "cluster") for k in names])
     membership = (labels[:, None] == np.array(names)).astype(float)
     return _measure("mean_shift", kind, membership, rate, n_trials, chance)
+
+
+def _one(rate: np.ndarray, n_trials: np.ndarray, chance: np.ndarray) -> Clusters:
+    membership = np.ones((len(rate), 1))
+    return _measure("one_cluster", np.array(["cluster"]), membership, rate, n_trials, chance)
 
 
 def _thin(

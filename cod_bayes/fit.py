@@ -155,10 +155,10 @@ class Fit:
         shape = (p.sizes["chain"], p.sizes["draw"], len(self.benchmarks), len(compute))
         score, subset = np.empty(shape), np.full(shape, np.nan)
         share = np.zeros(len(self.benchmarks))
-        fresh = np.random.default_rng([self.idata.attrs["random_seed"], 1])
-        own = fresh.standard_normal(shape[0] * shape[1])  # the target's shock on every benchmark
+        seed = int(self.idata.attrs["random_seed"])
+        own = np.random.default_rng([seed, 1]).standard_normal(shape[0] * shape[1])
         for b in range(len(self.benchmarks)):
-            target = _Target.of(self, b, np.log10(compute), own, fresh)
+            target = _Target.of(self, b, np.log10(compute), own)
             share[b] = target.share
             score[:, :, b] = target.full().reshape(*shape[:2], -1)
             if target.share > 0:
@@ -178,7 +178,7 @@ class Fit:
     def mapping(self, benchmark: str) -> Mapping | None:
         """The latent function from the subset to the benchmark; None where there is no rest."""
         b = self.benchmarks.index(benchmark)
-        return _Target.of(self, b, np.zeros(1), np.zeros(1), np.random.default_rng(0)).mapping
+        return _Target.of(self, b, np.zeros(1), np.zeros(1)).mapping
 
     def save(self, path: str | Path) -> None:
         """Write everything as netCDF; `load` and `az.from_netcdf` read it. Old file or new, never
@@ -235,13 +235,13 @@ class _Target:
     weight: np.ndarray
     kept: np.ndarray
     trials: float
-    noise: np.random.Generator
+    seed: int
     mapping: Mapping | None
 
     @classmethod
-    def of(
-        cls, fit: Fit, b: int, x: np.ndarray, own: np.ndarray, rng: np.random.Generator
-    ) -> _Target:
+    def of(cls, fit: Fit, b: int, x: np.ndarray, own: np.ndarray) -> _Target:
+        seed = int(fit.idata.attrs["random_seed"])
+        rng = np.random.default_rng([seed, 2, b])
         c = fit.idata["constant_data"]
         p = fit.idata["posterior"].to_dataset().stack(sample=("chain", "draw"))
         ours = np.flatnonzero(c["benchmark_of_cluster"].values == fit.benchmarks[b])
@@ -272,7 +272,7 @@ class _Target:
                 *parts,
                 shown[np.isfinite(shown).all(axis=1)],
                 fit.spec.constants["mapping_scatter"],
-                np.random.default_rng([fit.idata.attrs["random_seed"], 2, b]),
+                np.random.default_rng([seed, 3, b]),
             )
         return cls(
             curve,
@@ -282,7 +282,7 @@ class _Target:
             weight,
             kept,
             float(c["trials"].values[b]),
-            rng,
+            seed,
             mapping,
         )
 
@@ -318,7 +318,8 @@ class _Target:
         if not np.isfinite(self.trials):
             return score
         n = max(round(self.trials * share), 1)
-        return self.noise.binomial(n, np.clip(score, 0, 1)) / n
+        rng = np.random.default_rng([self.seed, 4, n])  # the subset's noise owes the rest nothing
+        return rng.binomial(n, np.clip(score, 0, 1)) / n
 
 
 def _mean(
@@ -366,7 +367,7 @@ def fit(
     spec = load_spec(model)
     rng = np.random.default_rng(random_seed)
     clusters = {name: cluster(b, rng, clusterer) for name, b in evidence.benchmarks.items()}
-    data = ladder_data(evidence, clusters)
+    data = ladder_data(evidence, clusters, spec.constants["evaluation_noise"])
     for attempt, target_accept in enumerate((0.9, 0.95, 0.98)):
         idata = sample(
             spec,
@@ -401,8 +402,13 @@ def fit(
     return Fit(idata, clusters)
 
 
-def ladder_data(evidence: Evidence, clusters: dict[str, Clusters]) -> LadderData:
-    """All benchmarks' clusters over the union of the ladder models."""
+def ladder_data(
+    evidence: Evidence, clusters: dict[str, Clusters], evaluation_noise: float
+) -> LadderData:
+    """All benchmarks' clusters over the union of the ladder models.
+
+    evaluation_noise: radians of arcsine-root accuracy, on top of the sampling noise 1/(4 n).
+    """
     models = list(evidence.ladder)
     x = np.log10(evidence.models.loc[models, "compute"].to_numpy(float))
     rate, trials, of_cluster, names, x_ref, chance = [], [], [], [], [], []
@@ -424,7 +430,8 @@ def ladder_data(evidence: Evidence, clusters: dict[str, Clusters]) -> LadderData
     with np.errstate(invalid="ignore"):
         shrunk = np.where(np.isfinite(n), (p * n + 0.375) / (n + 0.75), p)
         z = np.arcsin(np.sqrt(np.clip(shrunk, 0, 1)))
-        noise = np.where(measured, 1 / (4 * np.where(measured, n, 1.0)), np.inf)
+        sampling = 1 / (4 * np.where(measured, n, 1.0))
+        noise = np.where(measured, sampling + evaluation_noise**2, np.inf)
     return LadderData(
         list(clusters),
         names,

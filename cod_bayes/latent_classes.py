@@ -6,9 +6,11 @@ belongs to one of K classes, and given its class its trials are independent:
 
     P(y_i) = sum_k pi_k prod_m Binomial(y_im | n_im, p_km)
 
-fitted by EM (Dempster, Laird & Rubin 1977; the latent class model of Lazarsfeld & Henry 1968), K
-by the Bayesian information criterion. An item's *membership* r_ik = P(class k | y_i) is soft. Cells
-without trials do not enter the product.
+fitted by EM (Dempster, Laird & Rubin 1977), K by the Bayesian information criterion. Classes are
+levels of *difficulty*: p_km rises with k at every model (ordered latent classes, Croon 1990).
+Without that order the classes find answer habits instead: of a yes / no task one class is right
+where the model says yes and the other where it says no, and neither scales. An item's *membership*
+r_ik = P(class k | y_i) is soft. Cells without trials do not enter the product.
 
 Items also differ from model to model in ways that do not last, so even p_km flatters the class
 that a model's own answers picked. `rest_membership` therefore leaves the model out that is being
@@ -125,7 +127,7 @@ def _em(
         soft = membership * count[:, None]
         weight = soft.sum(0) / count.sum()
         rate = (soft.T @ y + _PSEUDO_TRIALS * mean_rate) / (soft.T @ n + _PSEUDO_TRIALS)
-        rate = np.clip(rate, 1e-6, 1 - 1e-6)
+        rate = np.clip(_increasing(rate, soft.T @ n + _PSEUDO_TRIALS), 1e-6, 1 - 1e-6)
         joint = np.log(weight + 1e-300) + y @ np.log(rate).T + (n - y) @ np.log1p(-rate).T
         peak = joint.max(axis=1, keepdims=True)
         likelihood = np.exp(joint - peak)
@@ -136,3 +138,25 @@ def _em(
             break
         previous = loglik
     return loglik, membership, rate, weight
+
+
+def _increasing(rate: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Weighted least squares with rates that rise over the classes, (class, model).
+
+    Classes are first put in order of their mean rate. The solution is
+    max_{i <= k} min_{j >= k} of the mean over i..j (Barlow et al. 1972).
+    """
+    order = np.argsort(rate.mean(axis=1), kind="stable")
+    total = np.concatenate(
+        [np.zeros((1, rate.shape[1])), np.cumsum((rate * weight)[order], axis=0)]
+    )
+    size = np.concatenate([np.zeros((1, rate.shape[1])), np.cumsum(weight[order], axis=0)])
+    K = len(rate)
+    means = np.full((K, K, rate.shape[1]), np.inf)
+    for i in range(K):
+        means[i, i:] = (total[i + 1 :] - total[i]) / (size[i + 1 :] - size[i])
+    least = np.minimum.accumulate(means[:, ::-1], axis=1)[:, ::-1]  # (i, k): min over j >= k
+    best = np.maximum.accumulate(np.where(np.isinf(least), -np.inf, least), axis=0)
+    result = np.empty_like(rate)
+    result[order] = best[np.arange(K), np.arange(K)]
+    return result

@@ -12,8 +12,8 @@
 
 z is the arcsine root of cluster k's pass rate at ladder model m of benchmark b, n_km its trials,
 x_b the log10 compute of the benchmark's largest ladder model and delta_b its delta_m, so that
-exp(eta) is the loss that this model shows, shock and all. Every shock is shared by the clusters of a
-benchmark. The curves are trusted most at x_b: omega has the spread of a random walk in log
+exp(eta) is the loss that this model shows, shock and all. Every shock is shared by the clusters of
+a benchmark. The curves are trusted most at x_b: omega has the spread of a random walk in log
 compute that starts there, so small models far below the top, and targets far above, count for less
 and are known less. eta, log beta and gamma share priors over clusters and benchmarks.
 

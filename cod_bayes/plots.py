@@ -3,48 +3,51 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
 from cod_bayes.fit import Fit, Forecast
 
-_BLUE, _ORANGE = "#0072B2", "#D55E00"  # Okabe-Ito: told apart by colour-blind readers
+_BLUE, _ORANGE, _BLACK = "#0072B2", "#D55E00", "#000000"  # Okabe-Ito: for colour-blind readers
 
 
-def forecast_figure(fit: Fit, outlook: Forecast) -> Figure:
-    """Per benchmark: ladder points, the posterior curve with 50 / 90 % bands, the target."""
-    names = fit.data.benchmark
-    columns = min(len(names), 3)
+def forecast_figure(fit: Fit, outlook: Forecast, truth: pd.DataFrame | None = None) -> Figure:
+    """Per benchmark: ladder points, the posterior curve with 50 / 90 % bands, the target.
+
+    truth: rows of benchmark, compute, score to show beside the forecast, where they are known.
+    """
+    names = fit.benchmarks
+    columns = min(len(names), 4)
     rows = -(-len(names) // columns)
-    figure = Figure(figsize=(4.5 * columns, 3.4 * rows), layout="constrained")
+    figure = Figure(figsize=(4.2 * columns, 3.3 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    targets = outlook.draws["compute"].values
-    grid = np.logspace(fit.data.x.min(), max(np.log10(targets.max()), fit.data.x.max()), 40)
+    ladder = fit.idata["constant_data"].to_dataset()
+    compute, targets = ladder["compute"].values, outlook.draws["compute"].values
+    grid = np.geomspace(compute.min(), max(targets.max(), compute.max()), 40)
     curve = fit.forecast(grid).draws["score"]
+    fit.forecast(targets)  # the tree keeps the forecast that was asked for, not the picture's
     for axis, name in zip(axes, names, strict=False):
-        q = np.quantile(curve.sel(benchmark=name), [0.05, 0.25, 0.5, 0.75, 0.95], axis=0)
+        q = 100 * np.quantile(curve.sel(benchmark=name), [0.05, 0.25, 0.5, 0.75, 0.95], axis=(0, 1))
         axis.fill_between(grid, q[0], q[4], color=_BLUE, alpha=0.18, lw=0, label="90 %")
         axis.fill_between(grid, q[1], q[3], color=_BLUE, alpha=0.35, lw=0, label="50 %")
         axis.plot(grid, q[2], color=_BLUE, label="median")
-        benchmark = fit.evidence.benchmarks[name]
-        mean = benchmark["rate"].mean("item")
-        for role, mark in {"ladder": "o", "target": "*", "anchor": "D"}.items():
-            at = benchmark["role"].values == role
-            if at.any() and np.isfinite(benchmark["compute"].values[at]).all():
-                colour = "black" if role == "ladder" else _ORANGE
-                axis.plot(
-                    benchmark["compute"].values[at], mean.values[at], mark, color=colour, label=role
-                )
-        score = np.quantile(outlook.draws["score"].sel(benchmark=name), [0.05, 0.5, 0.95], axis=0)
+        score = 100 * ladder["score"].sel(benchmark=name).values
+        axis.plot(compute, score, "o", color=_BLACK, ms=4, label="ladder")
+        at = outlook.draws["score"].sel(benchmark=name)
+        low, middle, high = 100 * np.quantile(at, [0.05, 0.5, 0.95], axis=(0, 1))
         axis.errorbar(
             targets,
-            score[1],
-            [score[1] - score[0], score[2] - score[1]],
+            middle,
+            [middle - low, high - middle],
             fmt="_",
             color=_ORANGE,
             capsize=3,
             label="forecast, 90 %",
         )
-        axis.set(xscale="log", xlabel="compute (FLOPs)", ylabel="score", title=name)
+        if truth is not None:
+            known = truth[truth["benchmark"] == name]
+            axis.plot(known["compute"], 100 * known["score"], "*", color=_ORANGE, label="truth")
+        axis.set(xscale="log", xlabel="compute (FLOPs)", ylabel="score (%)", title=name[:40])
     for axis in axes[len(names) :]:
         axis.axis("off")
     axes[0].legend(fontsize="small")

@@ -412,19 +412,20 @@ def cod_point(dataset: xr.Dataset, compute: Array, rng: np.random.Generator, dra
     compute = _checked(compute, draws)
     series(dataset)  # refuses ladders too short for a curve
     items = dataset.sizes["item"]
-    forecast = cluster_and_forecast(dataset, compute).full
-    resamples = np.array(
-        [
-            cluster_and_forecast(dataset.isel(item=rng.integers(items, size=items)), compute).full
-            for _ in range(RESAMPLES if np.isfinite(forecast).all() else 0)
-        ]
+    none = NotApplicable(
+        "expected a cluster of items with an extrapolatable curve (a > 1, b > 0.1, c < 1, with "
+        "compute in FLOPs), got none; more items or models may show one"
     )
-    resamples = resamples[np.isfinite(resamples).all(axis=-1)] if len(resamples) else resamples
-    if len(resamples) < 2:
-        raise NotApplicable(
-            "expected a cluster of items with an extrapolatable curve (a > 1, b > 0.1, c < 1, with "
-            "compute in FLOPs), got none; more items or models may show one"
-        )
+    forecast = cluster_and_forecast(dataset, compute).full
+    if np.isnan(forecast).any():
+        raise none
+    picks = rng.integers(items, size=(RESAMPLES, items))
+    resamples = np.array(
+        [cluster_and_forecast(dataset.isel(item=pick), compute).full for pick in picks]
+    )
+    resamples = resamples[np.isfinite(resamples).all(axis=1)]
+    if len(resamples) < 2:  # the forecast rests on a handful of items
+        raise none
     z = rng.normal(size=(draws, 1))  # one per draw: the computes of a draw share their items
     return _answer(forecast + resamples.std(axis=0, ddof=1) * z)
 

@@ -38,7 +38,7 @@ def sample(
     """Groups posterior and sample_stats; dims chain, draw and those of `DIMS`."""
     density = Density.of(spec, data)
     size = density.size
-    # Built by hand from the class that nutpie compiles PyMC models to: the density is there already.
+    # By hand, the class that nutpie compiles PyMC models to: the density is there already.
     model = CompiledPyMCModel(
         dims={"theta": ("coordinate",)},
         reparameterized_names=None,

@@ -25,7 +25,7 @@ _PRIORS = {
     "spread_omega": "lognormal",
     "tau": "lognormal",
 }
-_CONSTANTS = ("chance_items", "predictable_probability", "mapping_scatter")
+_CONSTANTS = ("chance_items", "predictable_probability", "mapping_scatter", "evaluation_noise")
 
 
 class SpecError(ValueError):

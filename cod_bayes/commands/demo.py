@@ -1,0 +1,49 @@
+"""`cod-bayes demo`: the paper's ladder simulated, fitted and forecast, next to its known truth."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    demo = commands.add_parser(
+        "demo", help="simulate a ladder of known truth, forecast its 70B, compare"
+    )
+    demo.add_argument("--seed", type=int, default=0)
+    demo.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR")
+    demo.add_argument(
+        "--items-scale", type=float, default=1.0, metavar="F", help="fewer items: a quicker look"
+    )
+    demo.add_argument("-q", "--quiet", action="store_true", help="no progress")
+    demo.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from cod_bayes.commands.show import forecast_table, routes, spoken_warnings, write
+    from cod_bayes.fit import fit
+    from cod_bayes.simulate import simulate
+
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    world = simulate(arguments.seed, items_scale=arguments.items_scale)
+    target = world.truth[world.truth["role"] == "target"]
+    print(
+        f"simulated: {len(world.evidence.ladder)} ladder models, one anchor, "
+        f"{len(world.evidence.benchmarks)} benchmarks; clustering and sampling"
+    )
+    with spoken_warnings():
+        fitted = fit(world.evidence, random_seed=arguments.seed, progressbar=not arguments.quiet)
+    outlook = fitted.forecast(float(target["compute"].iloc[0]))
+    routes(fitted)
+    table = outlook.summary()
+    truth = dict(zip(target["benchmark"], target["score"], strict=True))
+    forecast_table(table, truth)
+    actual = table["benchmark"].map(truth)
+    inside = ((table["q05"] <= actual) & (actual <= table["q95"])).sum()
+    error = 100 * (table["q50"] - actual).abs().mean()
+    print(
+        f"mean absolute error {error:.1f} points; "
+        f"{inside} of {len(table)} truths inside their 90 % interval"
+    )
+    write(fitted, outlook, arguments.out, target)
+    return 0

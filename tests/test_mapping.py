@@ -1,0 +1,201 @@
+"""The latent function from the predictable subset to the benchmark, and what anchors may move."""
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cod_bayes.evidence import read_table
+from cod_bayes.fit import fit
+from cod_bayes.mapping import MIN_EFFECTIVE, Mapping, interpolate
+from cod_bayes.simulate import PAPER_BENCHMARKS, simulate
+
+DRAWS = 800
+SCATTER = 0.04
+NONE = np.empty((0, 3))
+
+
+def paths(draws=DRAWS, seed=0):
+    """Subset and rest along growing compute; the rest lags by a doubt of its own."""
+    rng = np.random.default_rng(seed)
+    x = np.linspace(-5, 7, 60) + np.zeros((draws, 1))
+    lag = rng.normal(1.0, 0.8, (draws, 1))
+    slope = np.exp(rng.normal(-0.7, 0.2, (draws, 1)))
+    return np.exp(-np.exp(-slope * x)), 0.9 * np.exp(-np.exp(-slope * (x - lag)))
+
+
+def mapping(anchors=NONE, share=0.7, draws=DRAWS, scatter=SCATTER, seed=1):
+    return Mapping.of(
+        share, *paths(draws), np.asarray(anchors), scatter, np.random.default_rng(seed)
+    )
+
+
+def grid(n=201):
+    return np.tile(np.linspace(0, 1, n), (DRAWS, 1))
+
+
+def at(m, s):
+    """r(s) of every draw."""
+    return m.rest(np.full((DRAWS, 1), s))[:, 0]
+
+
+@pytest.mark.parametrize("anchors", [NONE, [[0.5, 0.3, 500.0]]], ids=["none", "one"])
+def test_every_function_rises_from_nought_to_one(anchors):
+    r = mapping(anchors).rest(grid())
+    assert (np.diff(r, axis=1) >= 0).all()
+    np.testing.assert_array_equal(r[:, 0], 0)
+    np.testing.assert_array_equal(r[:, -1], 1)
+
+
+def test_the_function_goes_through_the_points_of_its_path():
+    subset, rest = paths()
+    np.testing.assert_allclose(mapping().rest(subset), rest, rtol=1e-12)
+
+
+def test_interpolation_is_row_by_row_and_keeps_the_shape():
+    s, r = np.array([[0, 0.5, 1.0]] * 2), np.array([[0, 0.2, 1.0], [0, 0.8, 1.0]])
+    at_ = np.array([[[0.25], [0.5]], [[0.25], [0.75]]])
+    np.testing.assert_allclose(interpolate(at_, s, r)[..., 0], [[0.1, 0.2], [0.4, 0.9]])
+
+
+@pytest.mark.parametrize("share", [0.94, 0.5, 0.06])
+@pytest.mark.parametrize("anchors", [NONE, [[0.4, 0.95, 1e6]]], ids=["none", "absurd"])
+def test_the_share_bounds_what_the_rest_can_do(share, anchors):
+    # 94 % of the items leave at most 6 points, whatever the curves or an anchor say.
+    s = grid()
+    full = mapping(anchors, share=share).full(s)
+    assert (full >= share * s).all() and (full <= share * s + (1 - share) + 1e-12).all()
+    assert np.ptp(full, axis=0).max() <= 1 - share + 1e-12
+    assert np.ptp(full, axis=0).max() > 0.02 * (1 - share)
+
+
+def test_full_is_the_items_mean():
+    m, s = mapping(), grid()
+    np.testing.assert_allclose(m.full(s), 0.7 * s + 0.3 * m.rest(s))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_without_anchors_every_draw_keeps_its_own_function(seed):
+    m = mapping(seed=seed)
+    np.testing.assert_array_equal(m.chosen, np.arange(DRAWS))
+    assert m.effective == pytest.approx(DRAWS)
+
+
+@pytest.mark.parametrize("quantile", [0.15, 0.85])
+def test_an_anchor_pulls_the_function_to_its_point_and_narrows_it(quantile):
+    before = at(mapping(), 0.6)
+    goal = np.quantile(before, quantile)
+    m = mapping([[0.6, goal, 1e4]])
+    after = at(m, 0.6)
+    assert abs(np.median(after) - goal) < 0.4 * abs(np.median(before) - goal)
+    assert after.std() < 0.6 * before.std()
+    assert MIN_EFFECTIVE <= m.effective < DRAWS
+    # The doubt elsewhere narrows too: it is one function.
+    assert at(m, 0.8).std() < at(mapping(), 0.8).std()
+
+
+def test_an_anchor_on_many_trials_or_with_less_scatter_says_more():
+    goal = np.quantile(at(mapping(), 0.6), 0.5)
+
+    def spread(trials, scatter=SCATTER):
+        return at(mapping([[0.6, goal, trials]], scatter=scatter), 0.6).std()
+
+    assert spread(1e5) < 0.9 * spread(30.0)
+    assert spread(1e5) < 0.9 * spread(1e5, scatter=0.2)
+
+
+def test_two_anchors_that_agree_say_more_than_one():
+    goal = np.quantile(at(mapping(), 0.6), 0.5)
+    one, two = (at(mapping([[0.6, goal, 200.0]] * n), 0.6).std() for n in (1, 2))
+    assert two < one
+
+
+def test_weights_are_those_of_a_student_t():
+    # The mean of r(0.6) under the weights, written out, against the resampled draws.
+    anchor = (0.6, 0.35, 400.0)
+    before = at(mapping(), 0.6)
+    away = np.arcsin(np.sqrt(anchor[1])) - np.arcsin(np.sqrt(before))
+    unit = away / np.sqrt(SCATTER**2 + 1 / (4 * anchor[2]))
+    weight = (1 + unit**2 / 4) ** -2.5
+    m = mapping([anchor])
+    assert at(m, 0.6).mean() == pytest.approx(np.average(before, weights=weight), abs=2e-3)
+    assert m.effective == pytest.approx(weight.sum() ** 2 / (weight**2).sum())
+
+
+def test_contradictory_anchors_leave_draws_in_effect():
+    wild = [[s, r, 1e7] for s in (0.2, 0.5, 0.8) for r in (0.001, 0.999)] * 5
+    m = mapping(wild, scatter=0.001)
+    assert MIN_EFFECTIVE <= m.effective < DRAWS
+    assert len(np.unique(m.chosen)) >= MIN_EFFECTIVE / 2
+    r = m.rest(grid())
+    assert np.isfinite(r).all() and (np.diff(r, axis=1) >= 0).all()
+
+
+def test_fewer_draws_than_the_least_effective_are_all_kept_at_most():
+    subset, rest = paths(20)
+    m = Mapping.of(
+        0.7, subset, rest, np.array([[0.5, 0.99, 1e6]] * 9), 0.01, np.random.default_rng(0)
+    )
+    assert m.effective == pytest.approx(20, rel=1e-6)
+
+
+# On a fit: anchors weigh the mapping, and nothing but the mapping.
+
+
+@pytest.fixture(scope="module")
+def fits():
+    """With and without the anchors' rows; the answers of all other models are the same."""
+    # With items enough that nothing solves, each benchmark has a rest to map.
+    benchmarks = [replace(PAPER_BENCHMARKS[b], unsolved=0.25) for b in (2, 5)]
+    table = simulate(3, benchmarks=benchmarks, anchors=2, items_scale=0.03).table
+    made = {}
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
+        warnings.simplefilter("ignore")
+        # One attempt: a few draws serve here, however far from converged.
+        patch.setattr("cod_bayes.fit.convergence", lambda idata: [])
+        for name, rows in {"with": table, "without": table[table["role"] != "anchor"]}.items():
+            made[name] = fit(
+                read_table(rows), random_seed=2, draws=100, tune=200, chains=2, progressbar=False
+            )
+    return made
+
+
+@pytest.fixture(scope="module")
+def forecasts(fits):
+    return {name: f.forecast([1e24, 4e24]).draws for name, f in fits.items()}
+
+
+def test_the_fits_are_what_these_tests_are_about(fits):
+    for name in fits["with"].benchmarks:
+        m = fits["with"].mapping(name)
+        assert m is not None and 0 < m.share < 1
+        assert fits["without"].mapping(name).effective == pytest.approx(len(m.chosen))
+        assert m.effective < len(m.chosen)
+    assert np.isfinite(fits["with"].idata["anchors"]["rest"]).all()
+
+
+def test_the_posterior_never_sees_an_anchor(fits):
+    a, b = (fits[name].idata["posterior"].to_dataset() for name in ("with", "without"))
+    assert a.identical(b)
+
+
+def test_the_subset_forecast_is_bit_for_bit_the_same_without_anchors(forecasts):
+    a, b = (forecasts[name]["subset_score"].values for name in ("with", "without"))
+    assert np.isfinite(a).all()
+    np.testing.assert_array_equal(a, b)
+
+
+def test_the_full_forecast_hears_the_anchors(forecasts):
+    a, b = (forecasts[name]["score"].values for name in ("with", "without"))
+    assert (a != b).any()
+
+
+def test_the_full_forecast_stays_within_the_share_of_the_subset(forecasts, fits):
+    # On the same draws, up to the noise of measuring either on its trials.
+    for draws in forecasts.values():
+        share = draws["predictable_share"]
+        low = share * draws["subset_score"]
+        outside = np.maximum(low - draws["score"], draws["score"] - low - (1 - share))
+        trials = fits["with"].idata["constant_data"]["trials"]
+        assert float((outside * np.sqrt(trials)).max()) < 5 * 0.5 * np.sqrt(2)

@@ -1,0 +1,420 @@
+"""The density, the collapsed likelihood and the forward model are one model, and it is the stated
+one: PyMC, the covariance written out, finite differences and plain Monte Carlo each check a part.
+"""
+
+import json
+
+import numpy as np
+import pytest
+import xarray as xr
+from scipy import stats
+
+from cod_bayes.curves import LadderData, accuracy, floor_prior
+from cod_bayes.density import GLOBAL, N_GLOBAL, Density
+from cod_bayes.fit import Fit
+from cod_bayes.generate import log_likelihood, log_prior, prior_draws, replicate
+from cod_bayes.model import build
+from cod_bayes.sampling import DIMS, PARAMETERS
+from cod_bayes.spec import load_spec
+
+SPEC = load_spec("cod")
+
+
+def ladder(clusters, models, seed=0, missing=0.2):
+    """Clusters per benchmark; the last benchmark lacks the largest model, if there are several."""
+    rng = np.random.default_rng(seed)
+    of_cluster = np.repeat(np.arange(len(clusters)), clusters)
+    K, B = sum(clusters), len(clusters)
+    x = 19 + np.cumsum(rng.uniform(0.3, 0.9, models))
+    top = np.full(B, models - 1)
+    noise = 1 / (4 * rng.uniform(50, 3000, (K, models)))
+    noise[rng.random((K, models)) < missing] = np.inf
+    noise[:, -2] = 1e-3
+    if B > 1:
+        top[-1] = models - 2
+        noise[of_cluster == B - 1, -1] = np.inf
+    z = np.where(np.isfinite(noise), rng.uniform(0.2, 1.4, (K, models)), 0.0)
+    chance = rng.choice([np.nan, 0.0, 0.25], K)
+    chance[0] = np.nan
+    return LadderData(
+        [f"b{b}" for b in range(B)],
+        [f"k{k}" for k in range(K)],
+        [f"m{m}" for m in range(models)],
+        of_cluster,
+        x,
+        x[top],
+        z,
+        noise,
+        chance,
+    )
+
+
+SINGLE, SEVERAL = ladder([3], 6, seed=1), ladder([2, 4, 1], 5, seed=2)
+EVIDENCE = pytest.mark.parametrize("data", [SINGLE, SEVERAL], ids=["one", "several"])
+
+
+def points(data, n, spread=0.6, seed=5):
+    density = Density.of(SPEC, data)
+    rng = np.random.default_rng(seed)
+    return density.start_values + rng.normal(0, spread, (n, density.size))
+
+
+def as_values(data, theta):
+    """The coordinates under the names of the PyMC model's value variables."""
+    B, M, K = len(data.benchmark), len(data.model), len(data.cluster)
+    names = ["mu_eta", "mu_beta", "mu_omega", "sigma_eta_log__", "sigma_beta_log__"]
+    names += ["sigma_gamma_log__", "sigma_model_log__", "sigma_delta_log__"]
+    value = dict(zip(names, theta[:8], strict=True))
+    blocks = {"tau_log__": B, "spread_omega_log__": B, "raw_delta": M, "log_beta": K}
+    blocks |= {"g_logodds__": K, "log_loss": K, "phi_interval__": K}
+    parts = np.split(theta[8:], np.cumsum(list(blocks.values()))[:-1])
+    return value | dict(zip(blocks, parts, strict=True))
+
+
+@EVIDENCE
+def test_the_evidence_of_these_tests_has_what_they_claim_to_cover(data):
+    assert not data.measured.all() and np.isnan(data.chance).any()
+
+
+@EVIDENCE
+@pytest.mark.filterwarnings("ignore")  # PyTensor's own, about BLAS and compilers
+def test_density_is_that_of_the_pymc_model(data):
+    density = Density.of(SPEC, data)
+    model = build(SPEC, data)
+    assert {v.name for v in model.value_vars} == set(as_values(data, np.zeros(density.size)))
+    log_p = model.compile_logp(mode="FAST_COMPILE")
+    for theta in points(data, 8):
+        expected = log_p(as_values(data, theta))
+        assert np.isfinite(expected)
+        assert density(theta)[0] == pytest.approx(float(expected), rel=1e-8)
+
+
+@EVIDENCE
+def test_gradient_is_that_of_central_differences(data):
+    density = Density.of(SPEC, data)
+    for theta in points(data, 4):
+        gradient = density(theta)[1]
+        step = 1e-3 * np.eye(density.size)
+
+        def slope(i, theta=theta, step=step):
+            far, near = (
+                density(theta + h * step[i])[0] - density(theta - h * step[i])[0] for h in (2, 1)
+            )
+            return (8 * near - far) / (12 * 1e-3)
+
+        numeric = np.array([slope(i) for i in range(density.size)])
+        np.testing.assert_allclose(gradient, numeric, rtol=1e-6, atol=1e-6 * abs(numeric).max())
+
+
+def test_one_benchmark_has_no_shock_that_benchmarks_share():
+    density = Density.of(SPEC, SINGLE)
+    theta = points(SINGLE, 1)[0]
+    p = density.constrain(theta)
+    assert (p["delta"] == 0).all()
+    raw = slice(N_GLOBAL + 2, N_GLOBAL + 2 + len(SINGLE.model))
+    np.testing.assert_allclose(density(theta)[1][raw], -theta[raw])
+
+
+def test_clusters_out_of_order_are_refused():
+    scrambled = LadderData(**{**vars(SEVERAL), "of_cluster": SEVERAL.of_cluster[::-1]})
+    with pytest.raises(ValueError, match="grouped by benchmark"):
+        Density.of(SPEC, scrambled)
+
+
+def mean_curve(data, p, k, x):
+    """arcsin sqrt y_k(x), the docstring's equations in plain NumPy."""
+    b = data.of_cluster[k]
+    loss = np.exp(p["eta"][k] - p["beta"][k] * (x - data.x_ref[b])) + p["gamma"][k]
+    return np.arcsin(np.sqrt(p["g"][k] + (1 - p["g"][k]) * np.exp(-loss)))
+
+
+def written_out(data, p):
+    """Log density per benchmark and model: a multivariate normal with its whole covariance."""
+    value = np.zeros((len(data.benchmark), len(data.model)))
+    for b, m in np.ndindex(value.shape):
+        ks = np.flatnonzero((data.of_cluster == b) & data.measured[:, m])
+        if len(ks) == 0:
+            continue
+        at = data.x[m] + p["delta"][m] - p["delta"][data.model.index(top_name(data, b))]
+        mean = np.array([mean_curve(data, p, k, at) for k in ks])
+        h = 1e-4
+        df = np.array(
+            [(mean_curve(data, p, k, at + h) - mean_curve(data, p, k, at - h)) / 2 / h for k in ks]
+        )
+        covariance = np.diag(data.noise[ks, m] + p["tau"][b] ** 2)
+        covariance += p["sigma_delta"] ** 2 * np.outer(df, df)
+        covariance += p["sigma_omega"][b] ** 2 * abs(data.x[m] - data.x_ref[b])
+        value[b, m] = stats.multivariate_normal.logpdf(data.z[ks, m], mean, covariance)
+    return value
+
+
+def top_name(data, b):
+    return data.model[int(np.flatnonzero(data.x == data.x_ref[b])[0])]
+
+
+@EVIDENCE
+def test_collapsed_likelihood_is_the_normal_with_the_stated_covariance(data):
+    density = Density.of(SPEC, data)
+    for theta in points(data, 4, spread=0.4):
+        p = density.constrain(theta)
+        np.testing.assert_allclose(log_likelihood(data, p), written_out(data, p), rtol=1e-6)
+
+
+@EVIDENCE
+def test_likelihood_takes_leading_draw_dimensions(data):
+    density = Density.of(SPEC, data)
+    draws = points(data, 6).reshape(2, 3, -1)
+    together = log_likelihood(data, density.constrain(draws))
+    np.testing.assert_allclose(together[1, 2], log_likelihood(data, density.constrain(draws[1, 2])))
+
+
+def log_jacobian(data, theta):
+    """Of the parameters that `log_prior` speaks of, by the coordinates; numeric where coupled."""
+    v = as_values(data, theta)
+    scales = [np.sum(v[name]) for name in v if name.endswith("_log__")]
+    total = np.sum(scales) + v["log_beta"].sum()
+    total += (-np.log1p(np.exp(-v["g_logodds__"])) - np.log1p(np.exp(v["g_logodds__"]))).sum()
+
+    def eta_gamma(u):
+        phi = 1 / (1 + np.exp(-u[1]))
+        return np.array([u[0] + np.log(1 - phi), phi * np.exp(u[0])])
+
+    for u in np.column_stack([v["log_loss"], v["phi_interval__"]]):
+        h = 1e-5 * np.eye(2)
+        d = np.column_stack([(eta_gamma(u + e) - eta_gamma(u - e)) / 2e-5 for e in h])
+        total += np.log(abs(np.linalg.det(d)))
+    return total
+
+
+@EVIDENCE
+def test_density_is_likelihood_and_prior_and_jacobian(data):
+    density = Density.of(SPEC, data)
+    for theta in points(data, 4):
+        p = density.constrain(theta)
+        prior = log_prior(SPEC, data, p)
+        assert set(prior) == {*SPEC.priors, "eta", "beta", "gamma", "g"}
+        total = log_likelihood(data, p).sum() + sum(np.sum(term) for term in prior.values())
+        total += stats.norm.logpdf(as_values(data, theta)["raw_delta"]).sum()
+        assert density(theta)[0] == pytest.approx(total + log_jacobian(data, theta), rel=1e-7)
+
+
+@pytest.mark.parametrize("chance", [np.nan, 0.0, 0.25])
+def test_floor_prior_sits_at_the_chance_level(chance):
+    a, b = floor_prior(np.array([chance]), 20.0)
+    mean = (a / (a + b)).item()
+    if np.isnan(chance):
+        assert mean == pytest.approx(0.2)
+    else:
+        assert abs(mean - chance) < 0.05
+        # More pseudo-items hold the floor more tightly.
+        tight = floor_prior(np.array([chance]), 200.0)
+        assert stats.beta.std(*tight).item() < stats.beta.std(a, b).item()
+
+
+def test_accuracy_rises_with_compute_from_the_floor_to_below_one():
+    rng = np.random.default_rng(0)
+    x = np.linspace(-8, 12, 201)
+    for _ in range(50):
+        eta, beta = rng.normal(0.4, 1), np.exp(rng.normal(-1.25, 0.5))
+        gamma, g = rng.exponential(0.3), rng.beta(2, 8)
+        y = accuracy(x, 0.0, eta, beta, gamma, g)
+        assert (np.diff(y) >= 0).all() and y[-1] > y[0]
+        assert (y >= g).all() and (y <= 1).all()
+        assert y.max() <= g + (1 - g) * np.exp(-gamma) + 1e-12
+        assert accuracy(7.0, 7.0, eta, beta, gamma, g) == pytest.approx(
+            g + (1 - g) * np.exp(-np.exp(eta) - gamma)
+        )
+
+
+def fixed_data():
+    """No generator's stream: sines, so that the golden numbers hang on the model alone."""
+    x = np.array([19.5, 20.1, 20.8, 21.6, 22.3])
+    noise = 1e-3 * (1 + 0.5 * np.cos(np.arange(20.0))).reshape(4, 5)
+    noise[1, 0] = noise[2, 4] = noise[3, 4] = np.inf
+    z = 0.8 + 0.5 * np.sin(np.arange(20.0)).reshape(4, 5)
+    return LadderData(
+        ["a", "b"],
+        ["a0", "a1", "b0", "b1"],
+        list("mnopq"),
+        np.array([0, 0, 1, 1]),
+        x,
+        x[[4, 3]],
+        np.where(np.isfinite(noise), z, 0.0),
+        noise,
+        np.array([0.0, 0.25, np.nan, 0.1]),
+    )
+
+
+def test_golden_numbers_of_the_model_named_cod():
+    """A released name keeps its meaning: a change of these numbers is a new model's name."""
+    density = Density.of(SPEC, fixed_data())
+    coordinate = np.arange(density.size)
+    head = np.array([0.4, -1.25, -3.8, 0.1, -0.9, -1.2, -2.5, -2.0])
+    theta = 0.3 * np.sin(1.0 + coordinate) - 0.5
+    theta[:8] = head + 0.1 * np.cos(coordinate[:8])
+    value, gradient = density(theta)
+    assert value == pytest.approx(GOLDEN_VALUE, rel=1e-9)
+    assert gradient @ np.cos(coordinate) == pytest.approx(GOLDEN_SLOPE, rel=1e-8)
+    assert {name: SPEC.constants[name] for name in GOLDEN_CONSTANTS} == GOLDEN_CONSTANTS
+
+
+GOLDEN_VALUE = -95.76316758786653
+GOLDEN_SLOPE = -12.888965789229529
+GOLDEN_CONSTANTS = {"chance_items": 20.0, "predictable_probability": 0.5}
+GOLDEN_CONSTANTS |= {"mapping_scatter": 0.04, "evaluation_noise": 0.004}
+
+
+# The model run forwards, on parameters that are the same in every draw.
+
+DRAWS = 4000
+
+
+def two_benchmarks():
+    x = np.array([19.0, 20.0, 22.0, 23.0])
+    return LadderData(
+        ["a", "b"],
+        ["a0", "a1", "b0"],
+        list("mnop"),
+        np.array([0, 0, 1]),
+        x,
+        x[[3, 3]],
+        np.full((3, 4), 0.8),
+        np.full((3, 4), 1e-12),
+        np.zeros(3),
+    )
+
+
+def still(**changed):
+    """Parameters of two_benchmarks() without any shock but those given."""
+    p = {name: np.full(DRAWS, 1e-9) for name in GLOBAL}
+    p |= {name: np.full((DRAWS, 2), 1e-9) for name in ("tau", "sigma_omega")}
+    p |= {"delta": np.zeros((DRAWS, 4)), "eta": np.full((DRAWS, 3), 0.2)}
+    p |= {"beta": np.full((DRAWS, 3), 0.3), "gamma": np.full((DRAWS, 3), 0.1)}
+    p |= {"g": np.full((DRAWS, 3), 0.05)}
+    return p | {name: np.full(p[name].shape, value) for name, value in changed.items()}
+
+
+def spread_of(seed=0, **changed):
+    z = replicate(two_benchmarks(), still(**changed), np.random.default_rng(seed))
+    return z.std(axis=0), z
+
+
+def test_without_shocks_the_replicate_is_the_curve():
+    data, (sd, z) = two_benchmarks(), spread_of()
+    assert sd.max() < 1e-5
+    p = {name: value[0] for name, value in still().items()}
+    expected = [[mean_curve(data, p, k, x) for x in data.x] for k in range(3)]
+    np.testing.assert_allclose(z.mean(axis=0), expected, atol=1e-5)
+
+
+def test_sampling_noise_and_tau_are_each_cluster_s_own():
+    sd, z = spread_of(tau=0.05)
+    np.testing.assert_allclose(sd, 0.05, rtol=0.06)
+    assert abs(np.corrcoef(z[:, 0, 1], z[:, 1, 1])[0, 1]) < 0.06
+
+
+def test_a_compute_shock_widens_by_the_slope_and_moves_a_benchmark_s_clusters_together():
+    data, (sd, z) = two_benchmarks(), spread_of(sigma_delta=0.1)
+    p = {name: value[0] for name, value in still().items()}
+    for m, x in enumerate(data.x):
+        df = (mean_curve(data, p, 0, x + 1e-4) - mean_curve(data, p, 0, x - 1e-4)) / 2e-4
+        np.testing.assert_allclose(sd[:, m], 0.1 * df, rtol=0.06)
+    together = np.corrcoef(z[:, :, 2].T)
+    assert together[0, 1] > 0.999 and abs(together[0, 2]) < 0.06
+
+
+def test_omega_is_a_random_walk_s_spread_from_the_largest_model():
+    data, (sd, z) = two_benchmarks(), spread_of(sigma_omega=0.04)
+    np.testing.assert_allclose(sd[:, :3], np.tile(0.04 * np.sqrt([4, 3, 1]), (3, 1)), rtol=0.06)
+    assert sd[:, 3].max() < 1e-5  # the curves are trusted most at the largest ladder model
+    together = np.corrcoef(z[:, :, 0].T)
+    assert together[0, 1] > 0.999 and abs(together[0, 2]) < 0.06
+    np.testing.assert_array_equal(data.distance[0], [4, 3, 1, 0])
+
+
+def test_unmeasured_cells_stay_unmeasured():
+    rng = np.random.default_rng(0)
+    z = replicate(SEVERAL, prior_draws(SPEC, SEVERAL, rng, 20), rng)
+    np.testing.assert_array_equal(np.isfinite(z), np.tile(SEVERAL.measured, (20, 1, 1)))
+
+
+def test_prior_draws_have_the_stated_marginals():
+    p = prior_draws(SPEC, SEVERAL, np.random.default_rng(4), 4000)
+    for name, prior in SPEC.priors.items():
+        if name == "spread_omega":
+            value = np.log(p["sigma_omega"] / np.exp(p["mu_omega"])[:, None])
+        else:
+            value = np.log(p[name]) if prior.family == "lognormal" else p[name]
+        assert stats.kstest((np.ravel(value) - prior.mu) / prior.sigma, "norm").pvalue > 1e-3, name
+    # Given the shared parameters, the clusters' own: their probability integrals are uniform.
+    each = {name: p[name][:, None] for name in GLOBAL}
+    u = [stats.norm.cdf(p["eta"], each["mu_eta"], each["sigma_eta"])]
+    u += [stats.norm.cdf(np.log(p["beta"]), each["mu_beta"], each["sigma_beta"])]
+    u += [stats.expon.cdf(p["gamma"], scale=each["sigma_gamma"])]
+    u += [stats.beta.cdf(p["g"], *floor_prior(SEVERAL.chance, SPEC.constants["chance_items"]))]
+    u += [stats.norm.cdf(p["delta"] / each["sigma_model"])]
+    for values in u:
+        assert stats.kstest(np.ravel(values), "uniform").pvalue > 1e-3
+
+
+# The target's forecast, on the same parameters.
+
+
+def known_fit(**changed):
+    """A posterior of one point: what is left of a forecast's spread is the target's shocks."""
+    data, p = two_benchmarks(), still(**changed)
+    posterior = xr.Dataset(
+        {n: (("chain", "draw", *DIMS.get(n, ())), p[n][None]) for n in PARAMETERS},
+        {"chain": [0], "draw": np.arange(DRAWS), **data.coords},
+    )
+    constant = xr.Dataset(
+        {
+            "x_ref": ("benchmark", data.x_ref),
+            "top": ("benchmark", data.top),
+            "trials": ("benchmark", np.full(2, np.inf)),
+            "benchmark_of_cluster": ("cluster", np.array(["a", "a", "b"])),
+            "weight": ("cluster", np.array([0.5, 0.5, 1.0])),
+        },
+        data.coords,
+    )
+    tree = xr.DataTree.from_dict({"posterior": posterior, "constant_data": constant})
+    tree.attrs = {"spec": SPEC.to_json(), "failed_checks": json.dumps([]), "random_seed": 0}
+    return Fit(tree)
+
+
+def target_z(fit, ahead):
+    """Arcsine root of the forecast, (draw, benchmark, compute)."""
+    score = fit.forecast(10 ** (23 + np.atleast_1d(ahead))).draws["score"].values[0]
+    return np.arcsin(np.sqrt(score))
+
+
+def test_forecast_without_shocks_is_the_curve():
+    p = {name: value[0] for name, value in still().items()}
+    z = target_z(known_fit(), [0.0, 1.0])
+    expected = [mean_curve(two_benchmarks(), p, 0, x) for x in (23.0, 24.0)]
+    np.testing.assert_allclose(z.mean(axis=0), np.tile(expected, (2, 1)), atol=1e-6)
+    assert z.std(axis=0).max() < 1e-6
+
+
+def test_the_target_s_spread_grows_with_the_root_of_the_distance():
+    sd = target_z(known_fit(sigma_omega=0.03), [0.0, 0.25, 1.0, 4.0]).std(axis=0)
+    np.testing.assert_allclose(
+        sd, np.tile(0.03 * np.sqrt([0, 0.25, 1, 4]), (2, 1)), rtol=0.06, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("shock", "correlation"), [("sigma_model", 1.0), ("sigma_delta", 0.0)], ids=str
+)
+def test_a_target_s_own_shock_is_on_every_benchmark_and_the_other_on_one(shock, correlation):
+    z = target_z(known_fit(**{shock: 0.1}), 1.0)[:, :, 0]
+    p = {name: value[0] for name, value in still().items()}
+    data, h = two_benchmarks(), 1e-4
+    df = (mean_curve(data, p, 0, 24 + h) - mean_curve(data, p, 0, 24 - h)) / 2 / h
+    np.testing.assert_allclose(z.std(axis=0), 0.1 * df, rtol=0.06)
+    assert np.corrcoef(z.T)[0, 1] == pytest.approx(correlation, abs=0.06)
+
+
+def test_clusters_own_noise_averages_out_over_clusters():
+    sd = target_z(known_fit(tau=0.04), 1.0).std(axis=0)[:, 0]
+    np.testing.assert_allclose(sd, [0.04 / np.sqrt(2), 0.04], rtol=0.06)
