@@ -11,8 +11,9 @@ from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cod_bayes.datasets import load_dataset
     from cod_bayes.evidence import Evidence, EvidenceError, EvidenceWarning, read_table
-    from cod_bayes.fit import ConvergenceWarning, Fit, Forecast, fit
+    from cod_bayes.fitting import ConvergenceWarning, Fit, Forecast, fit, load
 
 __version__ = metadata.version("cod-bayes")
 __all__ = [
@@ -23,6 +24,8 @@ __all__ = [
     "Fit",
     "Forecast",
     "fit",
+    "load",
+    "load_dataset",
     "read_table",
 ]
 
@@ -31,10 +34,12 @@ _HOME = {
     "EvidenceError": "evidence",
     "EvidenceWarning": "evidence",
     "read_table": "evidence",
-    "ConvergenceWarning": "fit",
-    "Fit": "fit",
-    "Forecast": "fit",
-    "fit": "fit",
+    "ConvergenceWarning": "fitting",
+    "Fit": "fitting",
+    "Forecast": "fitting",
+    "fit": "fitting",
+    "load": "fitting",
+    "load_dataset": "datasets",
 }
 
 
@@ -43,5 +48,5 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'cod_bayes' has no attribute {name!r}")
     value = getattr(import_module(f"cod_bayes.{_HOME[name]}"), name)
-    globals()[name] = value  # over the submodule that the import bound to the same name
+    globals()[name] = value
     return value

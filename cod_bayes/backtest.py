@@ -15,7 +15,7 @@ a Bayesian model fits them jointly, as a user would; a rival sees one at a time.
     run          list of Problem -> table of rows      in parallel, kept on disk as they finish
     backtest     Evidence -> table of rows
 
-A method is one of `rivals.RIVALS`, or a Bayesian model (a name or a TOML file, `cod_bayes.fit`).
+A method is one of `rivals.RIVALS`, or a Bayesian model (a name or TOML file, `cod_bayes.fitting`).
 One row is one forecast with its outcome (`COLUMNS`), scores as in `cod_bayes.scoring`. A method
 that fails on a problem leaves rows of NaN with the reason in `error`.
 """
@@ -190,7 +190,7 @@ def _bayesian(problem: Problem, method: str, seed: int) -> dict[str, Row]:
 
 
 def _joint_fit(problem: Problem, model: str, seed: int) -> dict[str, Row]:
-    from cod_bayes.fit import fit  # PyMC: seconds to import, and no rival needs it
+    from cod_bayes.fitting import fit  # PyMC: seconds to import, and no rival needs it
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the checks that failed are in the rows

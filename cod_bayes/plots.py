@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from cod_bayes.fit import Fit, Forecast
+from cod_bayes.fitting import Fit, Forecast
 
 _BLUE, _ORANGE, _BLACK = "#0072B2", "#D55E00", "#000000"  # Okabe-Ito: for colour-blind readers
 

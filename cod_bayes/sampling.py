@@ -82,13 +82,13 @@ def sample(
 def convergence(idata: xr.DataTree) -> list[str]:
     """The checks that fail, each with its figure."""
     rank, bulk = [], []
+    posterior, stats = (idata[name].to_dataset() for name in ("posterior", "sample_stats"))
     for name in PARAMETERS:
-        values = idata["posterior"][name].values
+        values = posterior[name].values
         for column in values.reshape(*values.shape[:2], -1).transpose(2, 0, 1):
             if np.ptp(column) > 0:  # `delta` of a single benchmark is 0
                 rank.append(float(array_stats.rhat(column, method="rank")))
                 bulk.append(float(array_stats.ess(column, method="bulk")))
-    stats = idata["sample_stats"]
     divergent = int(stats["diverging"].sum())
     energy = stats["energy"].values
     e_bfmi = (np.diff(energy, axis=1) ** 2).mean(axis=1) / energy.var(axis=1)

@@ -6,13 +6,11 @@ import arviz as az
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 
 from cod_bayes.cli import main
 from cod_bayes.clusters import cluster
 from cod_bayes.evidence import EvidenceError, read_table
-from cod_bayes.fit import fit, ladder_data
-from cod_bayes.model import LadderData, accuracy, build
+from cod_bayes.fitting import fit, ladder_data, load
 from cod_bayes.spec import SpecError, load_spec
 
 COMPUTE = np.logspace(20, 23, 7)
@@ -66,63 +64,62 @@ def test_posterior_is_saved_for_arviz(fitted, tmp_path):
     np.testing.assert_array_equal(back["posterior"]["eta"], fitted.idata["posterior"]["eta"])
 
 
-def test_collapsed_likelihood_is_the_multivariate_normal_it_stands_for():
-    rng = np.random.default_rng(3)
-    x = np.array([20.0, 21.0, 22.0])
-    z, noise = rng.uniform(0.3, 1.0, (2, 3)), rng.uniform(1e-3, 4e-3, (2, 3))
-    data = LadderData(
-        ["b"],
-        ["b/0", "b/1"],
-        list("stu"),
-        np.zeros(2, int),
-        x,
-        x[-1:],
-        z,
-        noise,
-        np.array([0.1, 0.1]),
-    )
-    model = build(load_spec("cod"), data)
-    potential = model["marginal_likelihood"]
-    value = dict(
-        eta=np.array([0.3, -0.5]),
-        beta=np.array([0.4, 0.8]),
-        gamma=np.array([0.1, 0.2]),
-        g=np.array([0.05, 0.1]),
-    )
-    sigma_delta, sigma_u, tau = 0.3, 0.05, 0.02
-    loss = np.exp(value["eta"]) + value["gamma"]
-    replaced = {
-        model["sigma_delta"]: sigma_delta,
-        model["sigma_u"]: [sigma_u],
-        model["tau"]: [tau],
-        model["log_beta"]: np.log(value["beta"]),
-        model["g"]: value["g"],
-        model["log_loss"]: np.log(loss),
-        model["phi"]: value["gamma"] / loss,
-    }
-    got = float(potential.eval({k: np.asarray(v, float) for k, v in replaced.items()}))
+def test_a_saved_fit_forecasts_identically(fitted, tmp_path):
+    fitted.save(tmp_path / "p.nc")
+    first = fitted.forecast([TARGET, 2 * TARGET]).draws["score"]
+    again = load(tmp_path / "p.nc").forecast([TARGET, 2 * TARGET]).draws["score"]
+    np.testing.assert_array_equal(first, again)
 
-    def f(x):
-        y = [
-            accuracy(x, 22.0, *(value[n][k] for n in ("eta", "beta", "gamma", "g")))
-            for k in range(2)
-        ]
-        return np.arcsin(np.sqrt(y))
 
-    df = (f(x + 1e-6) - f(x - 1e-6)) / 2e-6
-    expected = 0.0
-    for m in range(3):
-        cov = (
-            np.diag(noise[:, m] + tau**2)
-            + sigma_u**2
-            + sigma_delta**2 * np.outer(df[:, m], df[:, m])
+def test_files_of_another_kind_are_refused(tmp_path):
+    (tmp_path / "p.nc").write_text("not a posterior")
+    with pytest.raises(ValueError, match="expected a posterior saved by cod_bayes"):
+        load(tmp_path / "p.nc")
+
+
+def test_the_tree_has_every_group_and_arviz_reads_them(fitted):
+    fitted.forecast(TARGET)
+    groups = set(fitted.idata.children)
+    assert groups >= {
+        "posterior", "prior", "sample_stats", "posterior_predictive", "observed_data",
+        "constant_data", "log_likelihood", "log_prior", "predictions",
+        "predictions_constant_data", "items", "anchors",
+    }  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert np.isfinite(az.loo(fitted.idata, var_name="z").elpd)
+        assert len(az.psense_summary(fitted.idata, var_names=["mu_eta", "mu_beta"])) == 2
+        az.plot_forest(fitted.idata, var_names=["eta", "beta"])
+        az.plot_ppc_pit(fitted.idata)
+
+
+def test_same_seed_same_draws():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        one, two = (
+            fit(ladder_table(), random_seed=3, draws=100, tune=200, progressbar=False)
+            for _ in range(2)
         )
-        expected += stats.multivariate_normal(f(x)[:, m], cov).logpdf(z[:, m])
-    assert got == pytest.approx(expected, rel=1e-6)
+    np.testing.assert_array_equal(one.idata["posterior"]["eta"], two.idata["posterior"]["eta"])
+
+
+def test_few_items_with_few_trials_are_one_cluster():
+    evidence = read_table(ladder_table(n_items=200))
+    found = cluster(evidence.benchmarks["b"], np.random.default_rng(0))
+    assert found.route == "one_cluster" and len(found.kind) == 1
+
+
+def test_demo_prints_the_truth_beside_the_forecast(tmp_path, capsys):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert main(["demo", "-q", "--items-scale", "0.01", "--out", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "truth" in out and "mean absolute error" in out
+    assert (tmp_path / "forecast.png").exists()
 
 
 def test_rates_of_latent_classes_keep_the_benchmark_mean():
-    evidence = read_table(ladder_table())
+    evidence = read_table(ladder_table(n_items=600))
     rng = np.random.default_rng(0)
     found = cluster(evidence.benchmarks["b"], rng)
     assert found.route == "latent_classes"
@@ -135,7 +132,7 @@ def test_many_trials_are_clustered_by_mean_shift_on_a_half_and_fitted_on_the_oth
     found = {"b": cluster(evidence.benchmarks["b"], np.random.default_rng(0))}
     assert found["b"].route == "mean_shift"
     assert found["b"].n_trials.sum(0) == pytest.approx(np.full(7, 60 * 50))
-    assert ladder_data(evidence, found).z.shape == (len(found["b"].kind), 7)
+    assert ladder_data(evidence, found, 0.004).z.shape == (len(found["b"].kind), 7)
 
 
 def test_command_writes_table_posterior_and_picture(tmp_path, capsys):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cod_bayes.evidence import read_table
-from cod_bayes.fit import fit
+from cod_bayes.fitting import fit
 from cod_bayes.mapping import MIN_EFFECTIVE, Mapping, interpolate
 from cod_bayes.simulate import PAPER_BENCHMARKS, simulate
 
@@ -153,7 +153,7 @@ def fits():
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("ignore")
         # One attempt: a few draws serve here, however far from converged.
-        patch.setattr("cod_bayes.fit.convergence", lambda idata: [])
+        patch.setattr("cod_bayes.fitting.convergence", lambda idata: [])
         for name, rows in {"with": table, "without": table[table["role"] != "anchor"]}.items():
             made[name] = fit(
                 read_table(rows), random_seed=2, draws=100, tune=200, chains=2, progressbar=False

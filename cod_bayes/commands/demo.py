@@ -13,7 +13,11 @@ def add(commands: argparse._SubParsersAction) -> None:
     demo.add_argument("--seed", type=int, default=0)
     demo.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR")
     demo.add_argument(
-        "--items-scale", type=float, default=1.0, metavar="F", help="fewer items: a quicker look"
+        "--items-scale",
+        type=float,
+        default=0.03,
+        metavar="F",
+        help="1: the paper's item counts, minutes",
     )
     demo.add_argument("-q", "--quiet", action="store_true", help="no progress")
     demo.set_defaults(run=run)
@@ -21,7 +25,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from cod_bayes.commands.show import forecast_table, routes, spoken_warnings, write
-    from cod_bayes.fit import fit
+    from cod_bayes.fitting import fit
     from cod_bayes.simulate import simulate
 
     arguments.out.mkdir(parents=True, exist_ok=True)

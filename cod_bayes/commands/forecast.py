@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise ValueError(f"expected --target-compute > 0 in FLOPs, got {compute}")
     from cod_bayes.commands.show import forecast_table, routes, spoken_warnings, write
     from cod_bayes.evidence import read_table
-    from cod_bayes.fit import fit
+    from cod_bayes.fitting import fit
 
     arguments.out.mkdir(parents=True, exist_ok=True)  # refused before the work, not after
     with spoken_warnings():

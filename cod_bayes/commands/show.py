@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
-    from cod_bayes.fit import Fit, Forecast
+    from cod_bayes.fitting import Fit, Forecast
 
 COLUMNS = ["benchmark", "compute", "mean", "sd", "q05", "q25", "q50", "q75", "q95"]
 COLUMNS += ["predictable_share", "verdict"]
@@ -22,7 +22,7 @@ COLUMNS += ["predictable_share", "verdict"]
 def spoken_warnings() -> Iterator[None]:
     """Warnings about the evidence or the fit, each on a line of standard error."""
     from cod_bayes.evidence import EvidenceWarning
-    from cod_bayes.fit import ConvergenceWarning
+    from cod_bayes.fitting import ConvergenceWarning
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", EvidenceWarning)
@@ -35,7 +35,7 @@ def spoken_warnings() -> Iterator[None]:
 
 def routes(fit: Fit) -> None:
     """How each benchmark's items were grouped, aloud."""
-    constant = fit.idata["constant_data"]
+    constant = fit.idata["constant_data"].to_dataset()
     of = constant["benchmark_of_cluster"].values
     for name, route in zip(fit.benchmarks, constant["route"].values, strict=True):
         print(f"{name}: {(of == name).sum()} clusters by {route}", file=sys.stderr)

@@ -1,0 +1,75 @@
+"""Simulated ladders of known truth: does the 70B's score fall where the forecast says?
+
+    python examples/recovery.py [--ladders 20] [--items-scale 0.05] [--trials 100] [--anchors 1]
+
+Prints mean absolute error, coverage and width over all benchmarks and ladders, and the point
+method's error on those that it forecasts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+
+import numpy as np
+import pandas as pd
+from rich.progress import track
+
+from cod_bayes.fitting import fit
+from cod_bayes.point import cluster_and_forecast
+from cod_bayes.simulate import simulate
+
+
+def one(seed: int, scale: float, trials: int, anchors: int) -> pd.DataFrame:
+    """A ladder's forecasts beside its truth."""
+    world = simulate(seed, items_scale=scale, trials=trials, anchors=anchors)
+    target = world.truth[world.truth["role"] == "target"].set_index("benchmark")
+    compute = float(target["compute"].iloc[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fitted = fit(world.evidence, random_seed=seed, progressbar=False)
+        point = {
+            name: cluster_and_forecast(data, compute).full[0]
+            for name, data in world.evidence.benchmarks.items()
+        }
+    table = fitted.forecast(compute).summary().set_index("benchmark")
+    return table.assign(
+        truth=target["score"], point=pd.Series(point), ok=not fitted.failed_checks, seed=seed
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--ladders", type=int, default=20)
+    parser.add_argument("--items-scale", type=float, default=0.05)
+    parser.add_argument("--trials", type=int, default=100)
+    parser.add_argument("--anchors", type=int, default=1)
+    asked = parser.parse_args()
+    work = partial(one, scale=asked.items_scale, trials=asked.trials, anchors=asked.anchors)
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        done = pool.map(work, range(asked.ladders))
+        rows = pd.concat(track(done, total=asked.ladders, description="ladders"))
+    error = 100 * (rows["q50"] - rows["truth"]).abs()
+    inside = {
+        p: rows["truth"].between(rows[low], rows[high]).mean()
+        for p, low, high in ((50, "q25", "q75"), (90, "q05", "q95"))
+    }
+    both = rows["point"].notna()
+    print(
+        f"{asked.ladders} ladders, {len(rows)} forecasts: mean absolute error {error.mean():.2f}, "
+        f"coverage {inside[50]:.2f} at 50 %, {inside[90]:.2f} at 90 %, "
+        f"width {100 * (rows['q95'] - rows['q05']).mean():.1f} points; "
+        f"checks pass on {rows['ok'].mean():.0%}"
+    )
+    away = 100 * np.abs(rows["point"] - rows["truth"])[both]
+    print(
+        f"point method: forecasts {both.sum()}, error {away.mean():.2f}; "
+        f"the model on the same: {error[both].mean():.2f}"
+    )
+
+
+if __name__ == "__main__":
+    main()
