@@ -463,7 +463,10 @@ def _add_groups(
     p = {name: posterior[name].values for name in PARAMETERS}
     sampled = ("chain", "draw")
     coords = {dim: posterior[dim] for dim in (*sampled, *data.coords)}
-    cells = ("cluster", "model")
+    # Measured cells in one row: ArviZ's predictive checks take one dimension without gaps.
+    k, m = np.nonzero(data.measured)
+    cells = [f"{data.cluster[i]} {data.model[j]}" for i, j in zip(k, m, strict=True)]
+    coords["cell"] = xr.DataArray(cells, dims="cell")
 
     def grouped(values: dict[str, np.ndarray], dims: dict[str, tuple[str, ...]]) -> xr.Dataset:
         used = {dim for name in values for dim in dims[name]}
@@ -483,8 +486,10 @@ def _add_groups(
     )
     groups = {
         "prior": prior_set,
-        "posterior_predictive": grouped({"z": replicate(data, p, rng)}, {"z": (*sampled, *cells)}),
-        "observed_data": grouped({"z": np.where(data.measured, data.z, np.nan)}, {"z": cells}),
+        "posterior_predictive": grouped(
+            {"z": replicate(data, p, rng)[..., data.measured]}, {"z": (*sampled, "cell")}
+        ),
+        "observed_data": grouped({"z": data.z[data.measured]}, {"z": ("cell",)}),
         "log_likelihood": grouped(
             {"z": log_likelihood(data, p)}, {"z": (*sampled, "benchmark", "model")}
         ),

@@ -258,8 +258,8 @@ def test_golden_numbers_of_the_model_named_cod():
     assert {name: SPEC.constants[name] for name in GOLDEN_CONSTANTS} == GOLDEN_CONSTANTS
 
 
-GOLDEN_VALUE = -95.76316758786653
-GOLDEN_SLOPE = -12.888965789229529
+GOLDEN_VALUE = -96.16913300309032
+GOLDEN_SLOPE = -12.494194056801378
 GOLDEN_CONSTANTS = {"chance_items": 20.0, "predictable_probability": 0.5}
 GOLDEN_CONSTANTS |= {"mapping_scatter": 0.04, "evaluation_noise": 0.004}
 
