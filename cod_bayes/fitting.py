@@ -151,6 +151,28 @@ class Fit:
         Raises:
             ValueError: a compute that is not positive and finite.
         """
+        draws = self.draws(compute)
+        flops = draws["compute"].values
+        constant = xr.Dataset({"log10_compute": ("compute", np.log10(flops))}, draws.coords)
+        for group, data in {"predictions": draws, "predictions_constant_data": constant}.items():
+            if group in self.idata.children:
+                del self.idata[group]
+            self.idata[group] = xr.DataTree(data)
+        return Forecast(draws, self.failed_checks)
+
+    def draws(
+        self, compute: float | list[float] | np.ndarray, *, one_run: bool = False
+    ) -> xr.Dataset:
+        """As `forecast`, and `idata` stays as it is.
+
+        one_run: the computes are moments of one training run. Its shocks are then the same at all
+        of them and omega is a random walk from x_b through them; otherwise each compute is a
+        target of its own, seen through the same standard draws, so that a forecast is a curve.
+
+        Returns:
+            `score`, `subset_score` (chain, draw, benchmark, compute), NaN without a predictable
+            subset; `predictable_share` (benchmark,).
+        """
         compute = np.atleast_1d(np.asarray(compute, float))
         if not (np.isfinite(compute).all() and (compute > 0).all()):
             raise ValueError(f"expected compute > 0 in FLOPs, got {compute.tolist()}")
@@ -161,7 +183,7 @@ class Fit:
         seed = int(self.idata.attrs["random_seed"])
         own = np.random.default_rng([seed, 1]).standard_normal(shape[0] * shape[1])
         for b in range(len(self.benchmarks)):
-            target = _Target.of(self, b, np.log10(compute), own)
+            target = _Target.of(self, b, np.log10(compute), own, one_run)
             share[b] = target.share
             score[:, :, b] = target.full().reshape(*shape[:2], -1)
             if target.share > 0:
@@ -171,17 +193,12 @@ class Fit:
         coords |= {"benchmark": self.benchmarks, "compute": compute}
         draws = xr.Dataset({"score": (dims, score), "subset_score": (dims, subset)}, coords)
         draws["predictable_share"] = ("benchmark", share)
-        constant = xr.Dataset({"log10_compute": ("compute", np.log10(compute))}, coords)
-        for group, data in {"predictions": draws, "predictions_constant_data": constant}.items():
-            if group in self.idata.children:
-                del self.idata[group]
-            self.idata[group] = xr.DataTree(data)
-        return Forecast(draws, self.failed_checks)
+        return draws
 
     def mapping(self, benchmark: str) -> Mapping | None:
         """The latent function from the subset to the benchmark; None where there is no rest."""
         b = self.benchmarks.index(benchmark)
-        return _Target.of(self, b, np.zeros(1), np.zeros(1)).mapping
+        return _Target.of(self, b, np.zeros(1), np.zeros(1), False).mapping
 
     def save(self, path: str | Path) -> None:
         """Write everything as netCDF; `load` and `az.from_netcdf` read it. Old file or new, never
@@ -242,7 +259,7 @@ class _Target:
     mapping: Mapping | None
 
     @classmethod
-    def of(cls, fit: Fit, b: int, x: np.ndarray, own: np.ndarray) -> _Target:
+    def of(cls, fit: Fit, b: int, x: np.ndarray, own: np.ndarray, one_run: bool) -> _Target:
         seed = int(fit.idata.attrs["random_seed"])
         rng = np.random.default_rng([seed, 2, b])
         c = fit.idata["constant_data"].to_dataset()
@@ -258,11 +275,13 @@ class _Target:
         x_ref = float(c["x_ref"].values[b])
         top = int(c["top"].values[b])
         draws = len(value["mu_eta"])
-        # One standard draw serves all computes: a forecast is a curve, not a cloud of points.
         delta = value["sigma_delta"] * rng.standard_normal(draws)
         if len(fit.benchmarks) > 1:
             delta = delta + value["sigma_model"] * own - value["delta"][:, top]
-        omega = rng.standard_normal(draws) * value["sigma_omega"][:, b]
+        away = x - x_ref
+        walk = rng.standard_normal(draws)[:, None] * np.sqrt(np.abs(away))
+        if one_run:
+            walk = _walk(away, draws, np.random.default_rng([seed, 5, b]))
         eps = rng.standard_normal((draws, len(ours))) * value["tau"][:, b, None]
         mapping = None
         if 0 < weight[kept].sum() < 1 - 1e-9:
@@ -280,8 +299,8 @@ class _Target:
             )
         return cls(
             curve,
-            x[None, :] - x_ref + delta[:, None],
-            omega[:, None] * np.sqrt(np.abs(x - x_ref)),
+            away[None, :] + delta[:, None],
+            walk * value["sigma_omega"][:, b, None],
             eps,
             weight,
             kept,
@@ -324,6 +343,16 @@ class _Target:
         n = max(round(self.trials * share), 1)
         rng = np.random.default_rng([self.seed, 4, n])  # the subset's noise owes the rest nothing
         return rng.binomial(n, np.clip(score, 0, 1)) / n
+
+
+def _walk(away: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
+    """Standard random walks from 0, one upward and one downward, at `away` decades."""
+    walk = np.zeros((draws, len(away)))
+    for side in (away > 0, away < 0):
+        at = np.flatnonzero(side)[np.argsort(np.abs(away[side]))]
+        steps = np.diff(np.abs(away[at]), prepend=0.0)
+        walk[:, at] = np.cumsum(rng.standard_normal((draws, len(at))) * np.sqrt(steps), axis=1)
+    return walk
 
 
 def _mean(

@@ -24,8 +24,7 @@ def forecast_figure(fit: Fit, outlook: Forecast, truth: pd.DataFrame | None = No
     ladder = fit.idata["constant_data"].to_dataset()
     compute, targets = ladder["compute"].values, outlook.draws["compute"].values
     grid = np.geomspace(compute.min(), max(targets.max(), compute.max()), 40)
-    curve = fit.forecast(grid).draws["score"]
-    fit.forecast(targets)  # the tree keeps the forecast that was asked for, not the picture's
+    curve = fit.draws(grid)["score"]
     for axis, name in zip(axes, names, strict=False):
         q = 100 * np.quantile(curve.sel(benchmark=name), [0.05, 0.25, 0.5, 0.75, 0.95], axis=(0, 1))
         axis.fill_between(grid, q[0], q[4], color=_BLUE, alpha=0.18, lw=0, label="90 %")
