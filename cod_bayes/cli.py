@@ -6,7 +6,20 @@ import argparse
 import sys
 from importlib import import_module
 
-COMMANDS = ("demo", "forecast", "backtest", "ingest", "datasets")
+from cod_bayes import __version__
+
+COMMANDS: tuple[str, ...] = (
+    "demo",
+    "ingest",
+    "forecast",
+    "report",
+    "plan",
+    "compare",
+    "next",
+    "monitor",
+)
+COMMANDS += ("register", "settle", "backtest", "datasets", "completion")
+_EXIT_CODES = "exit codes: 0 done, 2 input or options refused, 130 interrupted"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -27,7 +40,9 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="cod-bayes",
         description="Bayesian forecasts of LLM benchmark scores from a ladder of small models.",
+        epilog=_EXIT_CODES,
     )
+    top.add_argument("--version", action="version", version=f"cod-bayes {__version__}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     for name in COMMANDS:
         import_module(f"cod_bayes.commands.{name}").add(commands)

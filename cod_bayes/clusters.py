@@ -16,16 +16,18 @@ as the largest radius U = sqrt(M) / 10: 0.25 / (n/2) / 3 = 0.01, that is n = 17 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 
+from cod_bayes.flat_kernel import improved_mean_shift, smooth_over_ladder
 from cod_bayes.latent_classes import fit_latent_classes, rest_membership
-from cod_bayes.mean_shift import ImprovedMeanShift, smooth_over_ladder
 
 MIN_TRIALS_FOR_MEAN_SHIFT = 17
 _MIN_ITEMS = 20  # fewer items than two clusters of K = 10: the benchmark is one cluster
+_SLICE = 2**16  # items measured at once: bounds the memory
 MIN_ITEMS_FOR_CLASSES = 500  # below, a class of a few trials an item is more noise than difficulty
 
 
@@ -72,6 +74,7 @@ def cluster(
     present = np.isfinite(rate)
     counted = np.isfinite(n_trials)
     chance = benchmark["chance"].values
+    del ladder  # a copy of all cells
 
     if len(rate) < _MIN_ITEMS:
         return _one(rate, n_trials, chance)
@@ -92,21 +95,30 @@ def cluster(
             rate,
             n_trials,
             chance,
-            rest=rest_membership(classes, y, n),
+            rest=lambda part: rest_membership(classes, y[part], n[part]),
         )
 
     feature, rate, n_trials = _thin(rate, n_trials, rng)
+    labels = _mean_shift_labels(feature, clusterer)
+    names = np.unique(labels)
+    kind = np.array([{-2: "zero", -1: "outliers"}.get(k, "cluster") for k in names.tolist()])
+    membership = (labels[:, None] == names).astype(float)
+    return _measure("mean_shift", kind, membership, rate, n_trials, chance)
+
+
+def _mean_shift_labels(feature: np.ndarray, clusterer: object | None) -> np.ndarray:
+    """Labels (item,) of rates (item, model): 0, 1, .., -1 outlier, -2 no success on the ladder."""
     feature = _fill_along_ladder(feature)
     zero = ~(feature > 0).any(axis=1)
     labels = np.full(len(feature), -2)
     labels[~zero] = -1
     if (~zero).sum() >= _MIN_ITEMS:
-        engine = ImprovedMeanShift() if clusterer is None else clusterer
-        labels[~zero] = engine.fit(smooth_over_ladder(feature[~zero])).labels_  # type: ignore[attr-defined]
-    names = sorted(set(labels.tolist()))
-    kind = np.array([{-2: "zero", -1: "outliers"}.get(k, "cluster") for k in names])
-    membership = (labels[:, None] == np.array(names)).astype(float)
-    return _measure("mean_shift", kind, membership, rate, n_trials, chance)
+        smooth = smooth_over_ladder(feature[~zero])
+        if clusterer is None:
+            labels[~zero] = improved_mean_shift(smooth).labels
+        else:
+            labels[~zero] = clusterer.fit(smooth).labels_  # type: ignore[attr-defined]
+    return labels
 
 
 def _one(rate: np.ndarray, n_trials: np.ndarray, chance: np.ndarray) -> Clusters:
@@ -149,16 +161,22 @@ def _measure(
     rate: np.ndarray,
     n_trials: np.ndarray,
     chance: np.ndarray,
-    rest: np.ndarray | None = None,
+    rest: Callable[[slice], np.ndarray] | None = None,
 ) -> Clusters:
-    """Rates and trials per cluster and model, weighted by membership."""
-    present = np.isfinite(rate)
-    weight = membership[:, :, None] if rest is None else rest
-    weight = weight * present[:, None, :]
-    size = weight.sum(axis=0)
+    """Rates and trials per cluster and model, weighted by membership, or by `rest`: of a slice of
+    the items (item, cluster, model)."""
+    total = np.zeros((3, membership.shape[1], rate.shape[1]))
+    for start in range(0, len(rate), _SLICE):
+        part = slice(start, start + _SLICE)
+        present = np.isfinite(rate[part])
+        values = np.where(present, [present, rate[part], n_trials[part]], 0.0)
+        if rest is None:
+            total += membership[part].T @ values
+        else:
+            total += np.einsum("ikm,vim->vkm", rest(part), values)
+    size, successes, trials = total
     with np.errstate(invalid="ignore", divide="ignore"):
-        pooled = (weight * np.nan_to_num(rate)[:, None, :]).sum(axis=0) / size
-        trials = (weight * np.where(present, n_trials, 0.0)[:, None, :]).sum(axis=0)
+        pooled = successes / size
         known = np.isfinite(chance)
         level = membership[known].T @ chance[known] / membership[known].sum(axis=0)
     trials = np.where(np.isfinite(trials), trials, np.inf)

@@ -10,6 +10,21 @@ from typing import Any
 
 import numpy as np
 
+GLOBAL = (
+    "mu_eta",
+    "mu_beta",
+    "mu_omega",
+    "sigma_eta",
+    "sigma_beta",
+    "sigma_gamma",
+    "sigma_model",
+    "sigma_delta",
+)
+CURVE = ("eta", "beta", "gamma", "g")
+DIMS = {name: ("benchmark",) for name in ("tau", "nu", "sigma_omega")}
+DIMS |= {"delta": ("model",)} | {name: ("cluster",) for name in CURVE}
+PARAMETERS = (*GLOBAL, *DIMS)  # of the posterior, each over `DIMS`
+
 
 @dataclass(frozen=True)
 class LadderData:
@@ -54,9 +69,10 @@ class LadderData:
         return {"benchmark": self.benchmark, "cluster": self.cluster, "model": self.model}
 
 
-def accuracy(x: Any, x_ref: Any, eta: Any, beta: Any, gamma: Any, g: Any, exp: Any = np.exp) -> Any:
-    """y(x) = g + (1 - g) exp(-exp(eta - beta (x - x_ref)) - gamma); NumPy, xarray, PyTensor."""
-    return g + (1 - g) * exp(-exp(eta - beta * (x - x_ref)) - gamma)
+def accuracy(x: Any, x_ref: Any, eta: Any, beta: Any, gamma: Any, g: Any, nu: Any) -> Any:
+    """y(x) = g + (1 - g) exp(-gamma) (1 + nu exp(eta - beta (x - x_ref)))^(-1 / nu)."""
+    scaling = np.log1p(nu * np.exp(eta - beta * (x - x_ref))) / nu
+    return g + (1 - g) * np.exp(-scaling - gamma)
 
 
 def floor_prior(chance: np.ndarray, pseudo_items: float) -> tuple[np.ndarray, np.ndarray]:
@@ -65,5 +81,5 @@ def floor_prior(chance: np.ndarray, pseudo_items: float) -> tuple[np.ndarray, np
     c = np.where(known, chance, 0.0)
     a = np.where(known, 1 + pseudo_items * c, 1.0)
     # At chance 0 there is nothing to guess: a tighter floor.
-    b = np.where(known, np.where(c > 0, 1 + pseudo_items * (1 - c), 1.5 * pseudo_items), 4.0)
+    b = np.where(known, np.where(c > 0, 1 + pseudo_items * (1 - c), 10 * pseudo_items), 4.0)
     return a, b

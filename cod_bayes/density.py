@@ -9,8 +9,10 @@ of the PyMC model.
 Coordinates, in this order (B benchmarks, M models, K clusters):
 
     mu_eta, mu_beta, mu_omega, log sigma_eta, log sigma_beta, log sigma_gamma, log sigma_model,
-    log sigma_delta, log tau (B), log spread_omega (B), raw_delta (M), log beta (K), logit g (K),
-    log Lambda (K), logit phi (K)
+    log sigma_delta, log tau (B), log spread_omega (B), log nu (B), raw_delta (M), log beta (K),
+    probit g (K), log Lambda (K), probit phi (K)
+
+A probit where a logit is usual: the tail towards 0, where data say nothing, is then a normal's.
 
 Symbols are those of `cod_bayes.model`.
 """
@@ -25,24 +27,15 @@ import numba
 import numpy as np
 from numba import types
 from scipy.optimize import minimize
-from scipy.special import expit, gammaln, logit
+from scipy.special import gammaln, ndtr, ndtri
 
-from cod_bayes.curves import LadderData, floor_prior
+from cod_bayes.curves import GLOBAL, LadderData, floor_prior
 from cod_bayes.spec import Spec
 
-GLOBAL = (
-    "mu_eta",
-    "mu_beta",
-    "mu_omega",
-    "sigma_eta",
-    "sigma_beta",
-    "sigma_gamma",
-    "sigma_model",
-    "sigma_delta",
-)
-PER_BENCHMARK = ("tau", "spread_omega")
+PER_BENCHMARK = ("tau", "spread_omega", "nu")
 N_GLOBAL = len(GLOBAL)
 _LOG_2PI = math.log(2 * math.pi)
+_ROOT_HALF = math.sqrt(0.5)
 _EDGE = 1e-9
 
 
@@ -54,11 +47,13 @@ class Density:
         shape: B, M, K.
         packed: all numbers of the evidence and the priors in one row, as `_unpack` reads it.
         start_values: (size,) where the climb to the mode sets out from.
+        first: (B + 1,) where each benchmark's clusters begin.
     """
 
     shape: tuple[int, int, int]
     packed: np.ndarray
     start_values: np.ndarray
+    first: np.ndarray
 
     @classmethod
     def of(cls, spec: Spec, data: LadderData) -> Density:
@@ -67,7 +62,7 @@ class Density:
         if (np.diff(data.of_cluster) < 0).any():
             raise ValueError("expected clusters grouped by benchmark, in the benchmarks' order")
         a, b = floor_prior(data.chance, spec.constants["chance_items"])
-        log_norm = gammaln(a + b) - gammaln(a) - gammaln(b)
+        log_norm = gammaln(a) + gammaln(b) - gammaln(a + b)
         prior = spec.normal_priors(GLOBAL + PER_BENCHMARK)
         first = np.searchsorted(data.of_cluster, np.arange(B + 1))
         noise = np.where(data.measured, data.noise, -1.0)
@@ -78,17 +73,18 @@ class Density:
         # Of each cluster the last measured model: its answer loss, within what can be told.
         last = M - 1 - np.argmax(data.measured[:, ::-1], axis=1)
         y = np.sin(data.z[np.arange(K), last]) ** 2
+        nu, mu_beta, phi = np.exp(prior[-1, 0]), prior[1, 0], 0.15
         g = np.clip(a / (a + b), 0.01, 0.9)
         loss = -np.log(np.clip((y - g) / (1 - g), 0.02, 0.98))
         scales = np.repeat(prior[N_GLOBAL:, 0], B)
-        curves = [np.full(K, prior[1, 0]), logit(g), np.log(loss), np.full(K, -1.5)]
+        curves = [np.full(K, mu_beta), ndtri(g), np.log(loss), np.full(K, ndtri(phi))]
         start = np.concatenate([prior[:N_GLOBAL, 0], scales, np.zeros(M), *curves])
-        return cls((B, M, K), packed, start)
+        return cls((B, M, K), packed, start, first)
 
     @property
     def size(self) -> int:
         B, M, K = self.shape
-        return N_GLOBAL + 2 * B + M + 4 * K
+        return N_GLOBAL + len(PER_BENCHMARK) * B + M + 4 * K
 
     def __call__(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         gradient = np.empty(self.size)
@@ -97,20 +93,26 @@ class Density:
     def constrain(self, theta: np.ndarray) -> dict[str, np.ndarray]:
         """Named parameters of draws (..., size), each (..., dim): see the module's order."""
         B, M, K = self.shape
-        sizes = [1] * N_GLOBAL + [B, B, M, K, K, K, K]
+        sizes = [1] * N_GLOBAL + [B, B, B, M, K, K, K, K]
         parts = np.split(theta, np.cumsum(sizes)[:-1], axis=-1)
         value = dict(zip(GLOBAL, (part[..., 0] for part in parts[:N_GLOBAL]), strict=True))
         value = {k: v if k.startswith("mu") else np.exp(v) for k, v in value.items()}
-        log_tau, log_spread, raw, log_beta, logit_g, log_loss, logit_phi = parts[N_GLOBAL:]
-        phi = expit(logit_phi)
+        log_tau, log_spread, log_nu, raw, log_beta, probit_g, log_loss, probit_phi = parts[
+            N_GLOBAL:
+        ]
+        of_cluster = np.repeat(np.arange(B), np.diff(self.first))
+        nu, loss = np.exp(log_nu[..., of_cluster]), np.exp(log_loss)
+        scaled = nu * loss * ndtr(-probit_phi)
+        log_u = np.log(-np.expm1(-scaled)) - np.log(nu)
         return value | {
             "tau": np.exp(log_tau),
+            "nu": np.exp(log_nu),
             "sigma_omega": np.exp(value["mu_omega"][..., None] + log_spread),
             "delta": float(B > 1) * value["sigma_model"][..., None] * raw,
-            "eta": log_loss + np.log1p(-phi),
+            "eta": scaled + log_u,
             "beta": np.exp(log_beta),
-            "gamma": phi * np.exp(log_loss),
-            "g": expit(logit_g),
+            "gamma": ndtr(probit_phi) * loss,
+            "g": ndtr(probit_g),
         }
 
     def start(self, seed: int) -> np.ndarray:
@@ -130,13 +132,14 @@ class Density:
 
 
 @numba.njit(cache=True, nogil=True)
-def _expit(v):
-    return 1 / (1 + math.exp(-v))
+def _cdf(v):
+    """Of the standard normal; within 8 sd, beyond which it is 0 or 1 to a double."""
+    return 0.5 * math.erfc(-min(max(v, -8.0), 8.0) * _ROOT_HALF)
 
 
 @numba.njit(cache=True, nogil=True)
-def _log_expit(v):
-    return -math.log1p(math.exp(-v)) if v > -30 else v
+def _pdf(v):
+    return math.exp(-0.5 * (v * v + _LOG_2PI))
 
 
 @numba.njit(cache=True, nogil=True)
@@ -157,15 +160,15 @@ def _unpack(p):
 def _log_density(theta, grad, x, top, z, noise, first, floor, prior, several):
     B, M, K = len(top), len(x), z.shape[0]
     n = 8
-    i_tau, i_spread, i_raw = n, n + B, n + 2 * B
+    i_tau, i_spread, i_nu, i_raw = n, n + B, n + 2 * B, n + 3 * B
     i_beta = i_raw + M
     i_g, i_loss, i_phi = i_beta + K, i_beta + 2 * K, i_beta + 3 * K
     grad[:] = 0.0
     total = 0.0
 
     # Scales and locations: normal on these coordinates (log-normal scales).
-    for i in range(n + 2 * B):
-        j = i if i < n else (n if i < i_spread else n + 1)
+    for i in range(n + 3 * B):
+        j = i if i < n else n + (i - n) // B
         d = (theta[i] - prior[j, 0]) / prior[j, 1]
         total -= 0.5 * d * d + math.log(prior[j, 1]) + 0.5 * _LOG_2PI
         grad[i] -= d / prior[j, 1]
@@ -179,20 +182,29 @@ def _log_density(theta, grad, x, top, z, noise, first, floor, prior, several):
     s_model, s_delta = math.exp(theta[6]), math.exp(theta[7])
     eta, beta, gamma, g = np.empty(K), np.empty(K), np.empty(K), np.empty(K)
     a_eta, a_beta, a_gamma, a_g = np.zeros(K), np.zeros(K), np.zeros(K), np.zeros(K)
+    of = np.empty(K, np.int64)
+    for b in range(B):
+        of[first[b] : first[b + 1]] = b
     for k in range(K):
-        beta[k] = math.exp(theta[i_beta + k])
-        g[k] = _expit(theta[i_g + k])
-        phi, log_rest = _expit(theta[i_phi + k]), _log_expit(-theta[i_phi + k])
-        gamma[k] = phi * math.exp(theta[i_loss + k])
-        eta[k] = theta[i_loss + k] + log_rest
-        # the Jacobian of eta and gamma: Lambda phi
-        total += theta[i_loss + k] + _log_expit(theta[i_phi + k])
-        grad[i_loss + k] += 1
-        grad[i_phi + k] += 1 - phi
+        v, u = theta[i_g + k], theta[i_phi + k]
+        g[k] = _cdf(v)
+        log_loss, nu = theta[i_loss + k], math.exp(theta[i_nu + of[k]])
+        loss = math.exp(log_loss)
+        scaled = nu * loss * _cdf(-u)
+        log_share = math.log(-math.expm1(-scaled) / nu)
+        gamma[k] = _cdf(u) * loss
+        eta[k] = scaled + log_share
+        log_beta = theta[i_beta + k]
+        beta[k] = math.exp(log_beta)
+        # the Jacobian of eta and gamma, Lambda^2 / share, and the probits' own densities
+        total += 2 * log_loss - log_share - 0.5 * (u * u + v * v) - _LOG_2PI
+        grad[i_loss + k] += 2
+        grad[i_phi + k] -= u
+        grad[i_g + k] -= v
         # log beta ~ N(mu_beta, sigma_beta)
-        d = (theta[i_beta + k] - mu_beta) / s_beta
+        d = (log_beta - mu_beta) / s_beta
         total -= 0.5 * d * d + theta[4] + 0.5 * _LOG_2PI
-        grad[i_beta + k] -= d / s_beta
+        a_beta[k] -= d / s_beta / beta[k]
         grad[1] += d / s_beta
         grad[4] += d * d - 1
         # eta ~ N(mu_eta, sigma_eta)
@@ -205,10 +217,10 @@ def _log_density(theta, grad, x, top, z, noise, first, floor, prior, several):
         total -= theta[5] + gamma[k] / s_gamma
         a_gamma[k] -= 1 / s_gamma
         grad[5] += gamma[k] / s_gamma - 1
-        # g ~ Beta(a, b), on the logit
-        a, b = floor[k, 0], floor[k, 1]
-        total += a * _log_expit(theta[i_g + k]) + b * _log_expit(-theta[i_g + k]) + floor[k, 2]
-        grad[i_g + k] += a - (a + b) * g[k]
+        # g ~ Beta(a, b)
+        a, b, low, high = floor[k, 0] - 1, floor[k, 1] - 1, g[k], _cdf(-v)
+        total += a * math.log(low) + b * math.log(high) - floor[k, 2]
+        grad[i_g + k] += (a / low - b / high) * _pdf(v)
 
     s_var = 1 / (s_delta * s_delta)
     widest = 0
@@ -221,10 +233,11 @@ def _log_density(theta, grad, x, top, z, noise, first, floor, prior, several):
         np.empty(widest),
         np.empty(widest),
     )
-    Y, Q = np.empty(widest), np.empty(widest)
+    Y, Q, D, T = np.empty(widest), np.empty(widest), np.empty(widest), np.empty(widest)
     for b in range(B):
         tau2 = math.exp(2 * theta[i_tau + b])
         omega2 = math.exp(2 * (theta[2] + theta[i_spread + b]))
+        nu = math.exp(theta[i_nu + b])
         for m in range(M):
             dx = x[m] - x[top[b]]
             V = omega2 * abs(dx)
@@ -237,12 +250,14 @@ def _log_density(theta, grad, x, top, z, noise, first, floor, prior, several):
                 seen = True
                 i = k - first[b]
                 F[i] = math.exp(min(eta[k] - beta[k] * dx, 300.0))
-                E[i] = math.exp(-F[i] - gamma[k])
+                D[i] = 1 + nu * F[i]
+                T[i] = math.log(D[i]) / nu
+                E[i] = math.exp(-T[i] - gamma[k])
                 rise = (1 - g[k]) * E[i]
                 y = min(max(g[k] + rise, _EDGE), 1 - _EDGE)
                 Y[i] = y
                 Q[i] = 0.5 / math.sqrt(y * (1 - y))
-                S[i] = rise * F[i] * beta[k] * Q[i]
+                S[i] = rise * F[i] / D[i] * beta[k] * Q[i]
                 R[i] = z[k, m] - math.asin(math.sqrt(y))
                 variance = noise[k, m] + tau2
                 W[i] = 1 / variance
@@ -258,18 +273,19 @@ def _log_density(theta, grad, x, top, z, noise, first, floor, prior, several):
             c = sff + s_var
             a = s0 - sf * sf / c
             h = sr - sf * sfr / c
-            D = 1 + a * V
-            quad = srr - sfr * sfr / c - h * h * V / D
-            total -= 0.5 * (quad + slog + math.log(s_delta * s_delta * c) + math.log(D))
+            N = 1 + a * V
+            quad = srr - sfr * sfr / c - h * h * V / N
+            total -= 0.5 * (quad + slog + math.log(s_delta * s_delta * c) + math.log(N))
             # t_v: derivative of quad + log determinant by v
-            t_h = -2 * h * V / D
-            t_a = h * h * V * V / (D * D) + V / D
-            t_V = -h * h / (D * D) + a / D
+            t_h = -2 * h * V / N
+            t_a = h * h * V * V / (N * N) + V / N
+            t_V = -h * h / (N * N) + a / N
             t_c = (sfr * sfr + t_a * sf * sf + t_h * sf * sfr) / (c * c) + 1 / c
             t_sf = -(2 * t_a * sf + t_h * sfr) / c
             t_sfr = -(2 * sfr + t_h * sf) / c
             t_tau2 = 0.0
             t_dx = 0.0
+            t_log_nu = 0.0
             for k in range(first[b], first[b + 1]):
                 if noise[k, m] < 0:
                     continue
@@ -281,16 +297,19 @@ def _log_density(theta, grad, x, top, z, noise, first, floor, prior, several):
                 t_w = s * s * t_c + s * t_sf + s * r * t_sfr + t_a + r * t_h + r * r
                 t_tau2 += w - w * w * t_w
                 t_y = -t_r * q - 0.5 * t_s * s * (1 - 2 * y) / (y * (1 - y))
-                t_rise = t_y + t_s * F[i] * beta[k] * q
-                t_F = rise * (t_s * beta[k] * q - t_rise)
+                u = F[i] / D[i]
+                t_rise = t_y + t_s * u * beta[k] * q
+                t_F = rise * (t_s * beta[k] * q / D[i] - t_rise) / D[i]
+                t_log_nu += rise * ((T[i] - u) * t_rise - t_s * beta[k] * q * u * (D[i] - 1) / D[i])
                 a_g[k] -= 0.5 * (t_y - t_rise * E[i])
                 a_gamma[k] += 0.5 * t_rise * rise
                 a_eta[k] -= 0.5 * t_F * F[i]
-                a_beta[k] -= 0.5 * (t_s * rise * F[i] * q - t_F * F[i] * dx)
+                a_beta[k] -= 0.5 * (t_s * rise * u * q - t_F * F[i] * dx)
                 t_dx -= t_F * F[i] * beta[k]
             grad[2] -= t_V * V
             grad[i_spread + b] -= t_V * V
             grad[i_tau + b] -= t_tau2 * tau2
+            grad[i_nu + b] -= 0.5 * t_log_nu
             grad[7] -= 1 - t_c * s_var
             t_raw = 0.5 * t_dx * several[0]
             grad[i_raw + m] -= t_raw * s_model
@@ -298,11 +317,20 @@ def _log_density(theta, grad, x, top, z, noise, first, floor, prior, several):
             grad[6] -= t_raw * s_model * (theta[i_raw + m] - theta[i_raw + top[b]])
 
     for k in range(K):
-        phi = _expit(theta[i_phi + k])
-        grad[i_loss + k] += a_eta[k] + gamma[k] * a_gamma[k]
-        grad[i_phi + k] += -phi * a_eta[k] + (1 - phi) * gamma[k] * a_gamma[k]
-        grad[i_beta + k] += a_beta[k] * beta[k]
-        grad[i_g + k] += a_g[k] * g[k] * (1 - g[k])
+        u, v = theta[i_phi + k], theta[i_g + k]
+        loss = math.exp(theta[i_loss + k])
+        nu = math.exp(theta[i_nu + of[k]])
+        rest = loss * _cdf(-u)
+        share = -math.expm1(-nu * rest) / nu
+        over = 1 / math.expm1(nu * rest)
+        by_nu = nu * rest * over - 1 if nu * rest > 1e-5 else -0.5 * nu * rest
+        a_log_beta = a_beta[k] * beta[k]
+        t_rest = a_eta[k] / share - nu * over
+        grad[i_beta + k] += a_log_beta
+        grad[i_loss + k] += t_rest * rest + gamma[k] * a_gamma[k]
+        grad[i_phi + k] += loss * (a_gamma[k] - t_rest) * _pdf(u)
+        grad[i_nu + of[k]] += a_eta[k] * (nu * rest + by_nu) - by_nu
+        grad[i_g + k] += a_g[k] * _pdf(v)
     return total
 
 
@@ -314,7 +342,7 @@ def log_density_c(size, theta, gradient, value, packed):
     """The density with C's calling convention; 0, or 3 where it is not finite."""
     head = numba.carray(packed, (4,))
     B, M, K = int(head[0]), int(head[1]), int(head[2])
-    length = 4 + M + B + 2 * K * M + B + 1 + 3 * K + 2 * (N_GLOBAL + 2)
+    length = 4 + M + B + 2 * K * M + B + 1 + 3 * K + 2 * (N_GLOBAL + len(PER_BENCHMARK))
     data = _unpack(numba.carray(packed, (length,)))
     grad = numba.carray(gradient, (size,))
     log_p = _log_density(numba.carray(theta, (size,)), grad, *data)

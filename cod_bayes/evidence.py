@@ -749,12 +749,14 @@ def _results(rows: _Rows, say: _Findings) -> _Rows:
         "n_correct without n_trials: add n_trials (1 for one greedy answer)",
         k,
     )
-    n, score = np.rint(n), np.clip(score, 0.0, 1.0)
+    n = np.rint(n)
+    if scored := "score" in rows.table:
+        score = np.clip(score, 0.0, 1.0)
     counted = ~np.isnan(k) & ~np.isnan(n)
     whole = np.abs(k - np.rint(k)) <= 1e-6
     k = np.where(whole, np.rint(k), k)
-    apart = counted & (np.abs(score - k / n) > 0.01)
-    if apart.any():
+    # Arrays of a row each are what a large table takes memory for: none without need.
+    if scored and (apart := counted & (np.abs(score - k / n) > 0.01)).any():
         say.note(
             f"{_count(apart, 'row')} where score is not n_correct / n_trials: the counts are used."
         )
@@ -784,8 +786,12 @@ def _results(rows: _Rows, say: _Findings) -> _Rows:
         whole = implied & ~soft
         score = np.where(whole, np.rint(score * n) / n, score)
         counts = counts | whole
-    rate = np.where(counted, np.clip(k / n, 0.0, 1.0), score) + 0.0  # no negative zeros
+    rate = k / n
+    np.clip(rate, 0.0, 1.0, out=rate)
+    np.copyto(rate, score, where=~counted)
+    rate += 0.0  # no negative zeros
     trials = np.where(counts, n, np.nan)
+    del k, n, score
     seen = ~np.isnan(rate)
     if not seen.any():
         raise EvidenceError("no row has a result: expected n_correct and n_trials, or score")

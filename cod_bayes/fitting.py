@@ -18,24 +18,24 @@ from __future__ import annotations
 
 import json
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from cod_bayes.clusters import Clusters, cluster
-from cod_bayes.curves import LadderData, accuracy
+from cod_bayes.curves import CURVE, DIMS, PARAMETERS, LadderData, accuracy
 from cod_bayes.evidence import Evidence, read_table
-from cod_bayes.generate import CURVE, log_likelihood, log_prior, prior_draws, replicate
 from cod_bayes.mapping import Mapping
-from cod_bayes.sampling import DIMS, PARAMETERS, convergence, sample
 from cod_bayes.spec import Spec, load_spec
 
-FORMAT = "cod-bayes posterior 1"
+if TYPE_CHECKING:
+    from cod_bayes.clusters import Clusters
+
+FORMAT = "cod-bayes posterior 2"
 QUANTILES = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
 FORECASTABLE_WIDTH = 0.10  # of the 90 % interval, in accuracy
 HOPELESS_WIDTH = 0.40
@@ -126,7 +126,8 @@ class Fit:
     @property
     def predictable(self) -> xr.DataArray:
         """P(cluster is predictable): emerged, b > 0.1 and c < 1 (COD 4.3). (cluster,)"""
-        return _predictable(self.idata["posterior"].to_dataset())
+        of = self.idata["constant_data"].to_dataset()["benchmark_of_cluster"]
+        return _predictable(self.idata["posterior"].to_dataset(), of)
 
     def summary(self) -> pd.DataFrame:
         """One row per cluster: benchmark, kind, items' share, P(predictable), posterior means."""
@@ -161,13 +162,21 @@ class Fit:
         return Forecast(draws, self.failed_checks)
 
     def draws(
-        self, compute: float | list[float] | np.ndarray, *, one_run: bool = False
+        self,
+        compute: float | list[float] | np.ndarray,
+        *,
+        one_run: bool = False,
+        measured: bool = True,
+        model_seed: int = 0,
     ) -> xr.Dataset:
         """As `forecast`, and `idata` stays as it is.
 
         one_run: the computes are moments of one training run. Its shocks are then the same at all
         of them and omega is a random walk from x_b through them; otherwise each compute is a
         target of its own, seen through the same standard draws, so that a forecast is a curve.
+        measured: with the noise of an evaluation on the ladder's trials.
+        model_seed: another number draws another model from the same posterior draws: its shocks
+            are its own; a random walk of one run stays, as what no curve follows is shared.
 
         Returns:
             `score`, `subset_score` (chain, draw, benchmark, compute), NaN without a predictable
@@ -181,9 +190,12 @@ class Fit:
         score, subset = np.empty(shape), np.full(shape, np.nan)
         share = np.zeros(len(self.benchmarks))
         seed = int(self.idata.attrs["random_seed"])
-        own = np.random.default_rng([seed, 1]).standard_normal(shape[0] * shape[1])
+        model = [model_seed] if model_seed else []
+        own = np.random.default_rng([seed, 1, *model]).standard_normal(shape[0] * shape[1])
         for b in range(len(self.benchmarks)):
-            target = _Target.of(self, b, np.log10(compute), own, one_run)
+            target = _Target.of(self, b, np.log10(compute), own, one_run, model)
+            if not measured:
+                target = replace(target, trials=np.inf)
             share[b] = target.share
             score[:, :, b] = target.full().reshape(*shape[:2], -1)
             if target.share > 0:
@@ -198,7 +210,7 @@ class Fit:
     def mapping(self, benchmark: str) -> Mapping | None:
         """The latent function from the subset to the benchmark; None where there is no rest."""
         b = self.benchmarks.index(benchmark)
-        return _Target.of(self, b, np.zeros(1), np.zeros(1), False).mapping
+        return _Target.of(self, b, np.zeros(1), np.zeros(1), False, []).mapping
 
     def save(self, path: str | Path) -> None:
         """Write everything as netCDF; `load` and `az.from_netcdf` read it. Old file or new, never
@@ -232,8 +244,10 @@ def load(path: str | Path) -> Fit:
     return Fit(tree)
 
 
-def _predictable(p: xr.Dataset) -> xr.DataArray:
-    ok = (np.exp(p["eta"]) + p["gamma"] < _MAX_LOSS) & (p["beta"] > _MIN_SLOPE)
+def _predictable(p: xr.Dataset, benchmark_of_cluster: xr.DataArray) -> xr.DataArray:
+    nu = p["nu"].sel(benchmark=benchmark_of_cluster).drop_vars("benchmark")
+    loss = np.log1p(nu * np.exp(p["eta"])) / nu + p["gamma"]
+    ok = (loss < _MAX_LOSS) & (p["beta"] > _MIN_SLOPE)
     return (ok & (p["gamma"] < _MAX_CEILING_LOSS)).mean(("chain", "draw"))
 
 
@@ -255,13 +269,15 @@ class _Target:
     weight: np.ndarray
     kept: np.ndarray
     trials: float
-    seed: int
+    seed: list[int]
     mapping: Mapping | None
 
     @classmethod
-    def of(cls, fit: Fit, b: int, x: np.ndarray, own: np.ndarray, one_run: bool) -> _Target:
+    def of(
+        cls, fit: Fit, b: int, x: np.ndarray, own: np.ndarray, one_run: bool, model: list[int]
+    ) -> _Target:
         seed = int(fit.idata.attrs["random_seed"])
-        rng = np.random.default_rng([seed, 2, b])
+        rng = np.random.default_rng([seed, 2, b, *model])
         c = fit.idata["constant_data"].to_dataset()
         p = fit.idata["posterior"].to_dataset().stack(sample=("chain", "draw"))
         ours = np.flatnonzero(c["benchmark_of_cluster"].values == fit.benchmarks[b])
@@ -269,6 +285,7 @@ class _Target:
             name: p[name].transpose("sample", *DIMS.get(name, ())).values for name in PARAMETERS
         }
         curve = {name: value[name][:, ours] for name in CURVE}
+        curve["nu"] = np.repeat(value["nu"][:, b, None], len(ours), axis=1)
         weight = c["weight"].values[ours]
         threshold = fit.spec.constants["predictable_probability"]
         kept = fit.predictable.values[ours] >= threshold
@@ -305,7 +322,7 @@ class _Target:
             weight,
             kept,
             float(c["trials"].values[b]),
-            seed,
+            [seed, 4, *model],
             mapping,
         )
 
@@ -341,7 +358,7 @@ class _Target:
         if not np.isfinite(self.trials):
             return score
         n = max(round(self.trials * share), 1)
-        rng = np.random.default_rng([self.seed, 4, n])  # the subset's noise owes the rest nothing
+        rng = np.random.default_rng([*self.seed, n])  # the subset's noise owes the rest nothing
         return rng.binomial(n, np.clip(score, 0, 1)) / n
 
 
@@ -396,6 +413,10 @@ def fit(
     Raises:
         EvidenceError, SpecError: before anything is sampled.
     """
+    # What only a fit needs takes seconds to import; decisions on a saved posterior do without.
+    from cod_bayes.clusters import cluster
+    from cod_bayes.sampling import convergence, sample
+
     if not isinstance(evidence, Evidence):
         evidence = read_table(evidence)
     spec = load_spec(model)
@@ -488,6 +509,8 @@ def _add_groups(
     rng: np.random.Generator,
 ) -> None:
     """What ArviZ inspects and forecasts need, beside the posterior."""
+    from cod_bayes.generate import log_likelihood, log_prior, prior_draws, replicate
+
     posterior = idata["posterior"].to_dataset()
     p = {name: posterior[name].values for name in PARAMETERS}
     sampled = ("chain", "draw")
@@ -526,7 +549,8 @@ def _add_groups(
         "constant_data": _constants(evidence, clusters, data),
     }
     threshold = spec.constants["predictable_probability"]
-    kept = _predictable(posterior).values >= threshold
+    of_cluster = groups["constant_data"]["benchmark_of_cluster"]
+    kept = _predictable(posterior, of_cluster).values >= threshold
     member = {}
     for b, (name, found) in enumerate(clusters.items()):
         member[name] = found.membership @ kept[data.of_cluster == b].astype(float)

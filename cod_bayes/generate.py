@@ -1,7 +1,7 @@
 """The model run forwards in NumPy: prior draws, replicated data, log prior and log likelihood.
 
 Equations and symbols are those of `cod_bayes.model`. A dict of parameters has leading draw
-dimensions `(..., )`, then (cluster,), (benchmark,) or (model,) as in `cod_bayes.sampling.DIMS`.
+dimensions `(..., )`, then (cluster,), (benchmark,) or (model,) as in `cod_bayes.curves.DIMS`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ from collections.abc import Mapping
 import numpy as np
 from scipy import stats
 
-from cod_bayes.curves import LadderData, accuracy, floor_prior
+from cod_bayes.curves import CURVE, LadderData, accuracy, floor_prior
 from cod_bayes.spec import Spec
 
 Draws = Mapping[str, np.ndarray]
-CURVE = ("eta", "beta", "gamma", "g")
 
 
 def prior_draws(
@@ -24,7 +23,7 @@ def prior_draws(
     """Parameters from the prior, each (draw, dim)."""
     value = {}
     for name, prior in spec.priors.items():
-        dims = (draws, len(data.benchmark)) if name in ("tau", "spread_omega") else (draws,)
+        dims = (draws, len(data.benchmark)) if name in ("tau", "spread_omega", "nu") else (draws,)
         normal = rng.normal(prior.mu, prior.sigma, dims)
         value[name] = normal if prior.family == "normal" else np.exp(normal)
     K, M, several = len(data.cluster), len(data.model), len(data.benchmark) > 1
@@ -63,8 +62,11 @@ def curves(data: LadderData, p: Draws, m: int) -> tuple[np.ndarray, np.ndarray]:
     """f_k and its slope per decade at ladder model m, (..., cluster)."""
     top = data.top[data.of_cluster]
     ahead = data.x[m] - data.x[top] + p["delta"][..., m, None] - p["delta"][..., top]
-    y = np.clip(accuracy(ahead, 0.0, *(p[name] for name in CURVE)), 1e-9, 1 - 1e-9)
+    nu = p["nu"][..., data.of_cluster]
+    y = accuracy(ahead, 0.0, **{name: p[name] for name in CURVE}, nu=nu)
+    y = np.clip(y, 1e-9, 1 - 1e-9)
     fall = np.exp(p["eta"] - p["beta"] * ahead)
+    fall = fall / (1 + nu * fall)
     slope = (y - p["g"]) * fall * p["beta"] / (2 * np.sqrt(y * (1 - y)))
     return np.arcsin(np.sqrt(y)), slope
 

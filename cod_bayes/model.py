@@ -1,7 +1,7 @@
 """The Bayesian model of one evidence: every cluster's scaling curve, shocks shared by clusters.
 
-    L_k(x) = exp(eta_k - beta_k (x - x_b)) + gamma_k           answer loss,  x = log10 compute
-    y_k(x) = g_k + (1 - g_k) exp(-L_k(x))                      accuracy (COD 4.2, Theorem 1)
+    L_k(x) = exp(eta_k - beta_k (x - x_b))                     answer loss,  x = log10 compute
+    y_k(x) = g_k + (1 - g_k) exp(-gamma_k) (1 + nu_b L_k(x))^(-1 / nu_b)             accuracy
     f_k(x) = arcsin sqrt y_k(x)
     z_km   = f_k(x'_m) + f_k'(x'_m) delta_bm + omega_bm + eps_km,    x'_m = x_m + delta_m - delta_b
 
@@ -9,6 +9,12 @@
     delta_bm ~ N(0, sigma_delta)             the model's own on benchmark b          decades
     omega_bm ~ N(0, sigma_omega_b sqrt|x_m - x_b|)   what the curves do not follow   radians
     eps_km   ~ N(0, sqrt(1/(4 n_km) + tau_b^2))      what one cluster does for itself  radians
+
+An item's accuracy is g + (1 - g) exp(-loss) (COD 4.2, Theorem 1). The items of a cluster differ:
+their losses are gamma_k + G L_k, with G of a gamma distribution of mean 1 and variance nu_b over
+the items, and y_k is the mean over them (Theorem 1 has the same mean to second order; here it is
+exact). Without nu a cluster that has hardly emerged, whose few right answers come from its easiest
+items, looks as if it rose slowly, and is forecast far too low.
 
 z is the arcsine root of cluster k's pass rate at ladder model m of benchmark b, n_km its trials,
 x_b the log10 compute of the benchmark's largest ladder model and delta_b its delta_m, so that
@@ -22,11 +28,12 @@ delta_bm, omega and eps are integrated out in closed form: per (b, m) the sums o
     c = sum f'^2 w + 1 / sigma_delta^2,  b = sum f' w,  a = sum w - b^2 / c,   w = 1 / var(eps)
 
 are all that is needed, so the sampler moves only in curves and scales. The curves' coordinates are
-the answer loss at x_b, Lambda = exp(eta) + gamma, and its irreducible share phi = gamma / Lambda;
-d(eta, gamma) = Lambda / (1 - phi) d(log Lambda, phi) keeps the priors on eta and gamma as stated.
+what the data at x_b show, Lambda = log(1 + nu exp(eta)) / nu + gamma, and its irreducible share
+phi = gamma / Lambda. With u = (1 - exp(-nu (1 - phi) Lambda)) / nu, eta = nu (1 - phi) Lambda + log u
+and d(eta, gamma) = Lambda^2 / u d(log Lambda, phi) keeps the priors on eta and gamma as stated.
 
 All numbers of the evidence are `pm.Data`: the graph is the same for every evidence and every named
-model, so that it is compiled once.
+model. The sampler does not use it: `cod_bayes.density` is the same density, compiled already.
 """
 
 from __future__ import annotations
@@ -41,6 +48,11 @@ from cod_bayes.curves import LadderData, floor_prior
 from cod_bayes.spec import Spec
 
 SCALES = ("sigma_eta", "sigma_beta", "sigma_gamma", "sigma_model", "sigma_delta")
+
+
+def _cdf(v: Any) -> Any:
+    """Of the standard normal, kept off 0 and 1."""
+    return 0.5 * pt.erfc(-pt.clip(v, -8, 8) / np.sqrt(2))
 
 
 def build(spec: Spec, data: LadderData) -> pm.Model:
@@ -74,28 +86,36 @@ def build(spec: Spec, data: LadderData) -> pm.Model:
         sigma_eta, sigma_beta, sigma_gamma, sigma_model, sigma_delta = map(scale, SCALES)
         tau = scale("tau", dims="benchmark")
         spread = scale("spread_omega", dims="benchmark")
+        nu = scale("nu", dims="benchmark")
         sigma_omega = pm.Deterministic("sigma_omega", pt.exp(mu_omega) * spread, dims="benchmark")
         raw = pm.Normal("raw_delta", 0, 1, dims="model")
         delta = pm.Deterministic("delta", several * sigma_model * raw, dims="model")
 
         log_beta = pm.Normal("log_beta", mu_beta, sigma_beta, dims="cluster")
         beta = pm.Deterministic("beta", pt.exp(log_beta), dims="cluster")
-        g = pm.Beta("g", g_a, g_b, dims="cluster")
+        # Phi(normal) is uniform: g keeps its prior, phi has none of its own.
+        g = pm.Deterministic("g", _cdf(pm.Normal("probit_g", dims="cluster")), dims="cluster")
         log_loss = pm.Flat("log_loss", dims="cluster")
-        phi = pm.Uniform("phi", 0, 1, dims="cluster")
-        gamma = pm.Deterministic("gamma", phi * pt.exp(log_loss), dims="cluster")
-        eta = pm.Deterministic("eta", log_loss + pt.log1p(-phi), dims="cluster")
+        probit_phi = pm.Normal("probit_phi", dims="cluster")
+        wide = nu[of_cluster]
+        scaled = wide * _cdf(-probit_phi) * pt.exp(log_loss)
+        log_u = pt.log(-pt.expm1(-scaled) / wide)
+        gamma = pm.Deterministic("gamma", _cdf(probit_phi) * pt.exp(log_loss), dims="cluster")
+        eta = pm.Deterministic("eta", scaled + log_u, dims="cluster")
         curve_prior = pm.logp(pm.Normal.dist(mu_eta, sigma_eta), eta)
         curve_prior += pm.logp(pm.Exponential.dist(scale=sigma_gamma), gamma)
-        pm.Potential("curve_prior", pt.sum(curve_prior + log_loss - pt.log1p(-phi)))
+        curve_prior += pm.logp(pm.Beta.dist(g_a, g_b), g)
+        pm.Potential("curve_prior", pt.sum(curve_prior + 2 * log_loss - log_u))
 
         effective = x + delta
         ahead = effective[None, :] - effective[top[of_cluster]][:, None]
         fall = pt.exp(eta[:, None] - beta[:, None] * ahead)
-        rise = (1 - g[:, None]) * pt.exp(-fall - gamma[:, None])
+        wide = wide[:, None]
+        share = 1 + wide * fall
+        rise = (1 - g[:, None]) * pt.exp(-pt.log(share) / wide - gamma[:, None])
         y = pt.clip(g[:, None] + rise, 1e-9, 1 - 1e-9)
         f = pt.arcsin(pt.sqrt(y))
-        df = rise * fall * beta[:, None] / (2 * pt.sqrt(y * (1 - y)))
+        df = rise * fall / share * beta[:, None] / (2 * pt.sqrt(y * (1 - y)))
 
         variance = noise + pt.square(tau[of_cluster])[:, None]
         w = measured / variance

@@ -15,13 +15,9 @@ import xarray as xr
 from arviz_stats.base import array_stats
 from nutpie.compile_pymc import CompiledPyMCModel
 
-from cod_bayes.curves import LadderData
-from cod_bayes.density import GLOBAL, Density, copy_c, log_density_c
+from cod_bayes.curves import DIMS, PARAMETERS, LadderData
+from cod_bayes.density import Density, copy_c, log_density_c
 from cod_bayes.spec import Spec
-
-DIMS = {"tau": ("benchmark",), "sigma_omega": ("benchmark",), "delta": ("model",)}
-DIMS |= {name: ("cluster",) for name in ("eta", "beta", "gamma", "g")}
-PARAMETERS = (*GLOBAL, *DIMS)
 
 
 def sample(

@@ -24,6 +24,7 @@ _PRIORS = {
     "mu_omega": "normal",
     "spread_omega": "lognormal",
     "tau": "lognormal",
+    "nu": "lognormal",
 }
 _CONSTANTS = ("chance_items", "predictable_probability", "mapping_scatter", "evaluation_noise")
 

@@ -5,11 +5,12 @@ import pytest
 from sklearn.base import clone
 from sklearn.cluster import MeanShift, estimate_bandwidth
 
-import cod_bayes.mean_shift as module
+from cod_bayes import flat_kernel
 from cod_bayes.mean_shift import (
     ImprovedMeanShift,
     exact_sums,
     mean_shift,
+    radius,
     set_aside_zero,
     smooth_over_ladder,
 )
@@ -157,21 +158,38 @@ def test_scikit_learns_interface_and_refusals():
         ImprovedMeanShift().fit([[0.1, np.nan], [0.2, 0.3]])
 
 
-def test_few_pairs_of_seed_and_item_are_compared(monkeypatch):
-    # The plain climb compares every seed with every item at every step.
-    compared, climbed = [], []
-    within, ball_sums = module._within, module._ball_sums
+def test_every_place_on_the_way_is_visited_once(monkeypatch):
+    # The plain climb visits a place again for every seed that passes it.
+    visited = []
+    ball_sums = flat_kernel._ball_sums
 
-    def counting_within(a, b, *rest):
-        compared.append(len(a) * len(b))
-        return within(a, b, *rest)
+    def noting(places, *rest):
+        visited.extend(place.tobytes() for place in places)
+        return ball_sums(places, *rest)
 
-    def counting_ball_sums(seeds, rows, *rest):
-        climbed.append(len(seeds) * len(rows))
-        return ball_sums(seeds, rows, *rest)
-
-    monkeypatch.setattr(module, "_within", counting_within)
-    monkeypatch.setattr(module, "_ball_sums", counting_ball_sums)
+    monkeypatch.setattr(flat_kernel, "_ball_sums", noting)
     x = exact_sums(smooth_over_ladder(simulated_rates(np.random.default_rng(1), 2000)))
     mean_shift(x, 0.28)
-    assert sum(compared) < 0.5 * sum(climbed)
+    assert len(visited) > 2000
+    assert len(visited) == len(set(visited))
+
+
+@pytest.mark.parametrize("bandwidth", [0.1, 0.3, 0.6])
+def test_large_sets_have_seeds_at_a_few_rows(monkeypatch, bandwidth):
+    monkeypatch.setattr(flat_kernel, "ALL_SEEDS", 300)
+    monkeypatch.setattr(flat_kernel, "FEW_SEEDS", 40)
+    x = exact_sums(np.random.default_rng(5).normal(size=(400, 2)))
+    centres, labels = mean_shift(x, bandwidth)
+    seeds = np.unique(x, axis=0)[np.random.default_rng(0).permutation(400)[:40]]
+    expected = MeanShift(bandwidth=bandwidth, seeds=seeds).fit(x)
+    np.testing.assert_array_equal(centres, expected.cluster_centers_)
+    np.testing.assert_array_equal(labels, expected.labels_)
+    assert len(centres) <= 40
+
+
+@pytest.mark.parametrize(("n_items", "quantile"), [(50, 0.001), (700, 0.1), (3000, 0.3)])
+def test_the_radius_is_scikit_learns_bandwidth(n_items, quantile):
+    x = np.random.default_rng(2).normal(size=(n_items, 4))
+    expected = estimate_bandwidth(x, quantile=quantile, n_samples=2000, random_state=0)
+    np.testing.assert_allclose(radius(x, quantile, 99.0), max(expected, 1e-9 * np.abs(x).max()))
+    assert radius(x, quantile, 1e-3) <= 1e-3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import warnings
 from pathlib import Path
@@ -38,13 +39,18 @@ def add(commands: argparse._SubParsersAction) -> None:
         metavar="DIR",
         help="results are kept here; an interrupted backtest resumes from them",
     )
-    backtest.add_argument("-q", "--quiet", action="store_true", help="no progress")
+    backtest.add_argument(
+        "--json", action="store_true", help="print one JSON object in place of the table"
+    )
+    backtest.add_argument("-q", "--quiet", action="store_true", help="no progress; warnings stay")
     backtest.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     from cod_bayes.backtest import backtest, reliability_figure, scores
+    from cod_bayes.commands.show import records
     from cod_bayes.evidence import EvidenceWarning, read_table
+    from cod_bayes.files import replacing
     from cod_bayes.rivals import RIVALS
 
     with warnings.catch_warnings(record=True) as caught:
@@ -62,11 +68,22 @@ def run(arguments: argparse.Namespace) -> int:
         progressbar=not arguments.quiet,
         out=arguments.out,
     )
-    failed = rows[rows["error"] != ""]
-    for (method, reason), part in failed.groupby(["method", "error"], sort=False):
+    failures = []
+    for (method, reason), part in rows[rows["error"] != ""].groupby(
+        ["method", "error"], sort=False
+    ):
         print(f"{method}: no forecast on {len(part)}: {reason}", file=sys.stderr)
-    show(scores(rows))
-    reliability_figure(rows).savefig(arguments.out / "reliability.png", dpi=150)
+        failures.append({"method": method, "n": len(part), "error": reason})
+    table = scores(rows)
+    picture = arguments.out / "reliability.png"
+    with replacing(picture) as part:
+        reliability_figure(rows).savefig(part, dpi=150, format="png")
+    if arguments.json:
+        files = {file.name: str(file) for file in (arguments.out / "backtest.csv", picture)}
+        found = {"scores": records(table), "failures": failures, "files": files}
+        print(json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False))
+        return 0
+    show(table)
     print(f"written: backtest.csv, reliability.png in {arguments.out}")
     return 0
 

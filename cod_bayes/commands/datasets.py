@@ -20,7 +20,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         metavar="FILE",
         help=".parquet, .csv, .tsv, .jsonl (default: NAME.parquet)",
     )
-    datasets.add_argument("--json", action="store_true", help="print the list as JSON")
+    datasets.add_argument("--json", action="store_true", help="print JSON in place of text")
     datasets.set_defaults(run=run)
 
 
@@ -35,7 +35,10 @@ def run(arguments: argparse.Namespace) -> int:
         except ImportError as error:
             raise ValueError(str(error)) from None
         write(table, out)
-        print(f"written: {len(table):,} rows in {out}")
+        if arguments.json:
+            print(json.dumps({"out": str(out), "rows": len(table)}))
+        else:
+            print(f"written: {len(table):,} rows in {out}")
         return 0
     listed = [
         {"name": name, "what": one.what, "ladder": one.ladder, "licence": one.licence}

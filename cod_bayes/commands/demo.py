@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import json
+import sys
 from pathlib import Path
 
 
@@ -19,35 +21,63 @@ def add(commands: argparse._SubParsersAction) -> None:
         metavar="F",
         help="1: the paper's item counts, minutes",
     )
-    demo.add_argument("-q", "--quiet", action="store_true", help="no progress")
+    demo.add_argument(
+        "--json", action="store_true", help="print one JSON object in place of the table"
+    )
+    demo.add_argument(
+        "-q", "--quiet", action="store_true", help="no progress and no notes; warnings stay"
+    )
     demo.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from cod_bayes.commands.show import forecast_table, routes, spoken_warnings, write
+    from cod_bayes.commands.show import (
+        COLUMNS,
+        forecast_table,
+        records,
+        routes,
+        spoken_warnings,
+        write,
+    )
     from cod_bayes.fitting import fit
     from cod_bayes.simulate import simulate
 
     arguments.out.mkdir(parents=True, exist_ok=True)
     world = simulate(arguments.seed, items_scale=arguments.items_scale)
     target = world.truth[world.truth["role"] == "target"]
-    print(
+    said = (
         f"simulated: {len(world.evidence.ladder)} ladder models, one anchor, "
         f"{len(world.evidence.benchmarks)} benchmarks; clustering and sampling"
     )
-    with spoken_warnings():
+    if not arguments.quiet:
+        print(said, file=sys.stderr)
+    with spoken_warnings() as warned:
         fitted = fit(world.evidence, random_seed=arguments.seed, progressbar=not arguments.quiet)
     outlook = fitted.forecast(float(target["compute"].iloc[0]))
-    routes(fitted)
+    if not arguments.quiet:
+        for note in routes(fitted):
+            print(f"note: {note}", file=sys.stderr)
     table = outlook.summary()
     truth = dict(zip(target["benchmark"], target["score"], strict=True))
-    forecast_table(table, truth)
     actual = table["benchmark"].map(truth)
-    inside = ((table["q05"] <= actual) & (actual <= table["q95"])).sum()
-    error = 100 * (table["q50"] - actual).abs().mean()
+    inside = int(((table["q05"] <= actual) & (actual <= table["q95"])).sum())
+    error = float(100 * (table["q50"] - actual).abs().mean())
+    files = write(fitted, outlook, arguments.out, target)
+    if arguments.json:
+        found = {
+            "rows": records(table[COLUMNS].assign(truth=actual)),
+            "mean_absolute_error_points": error,
+            "inside_90": inside,
+            "warnings": warned,
+            "failed_checks": list(fitted.failed_checks),
+            "files": files,
+        }
+        print(json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False))
+        return 0
+    forecast_table(table, truth)
     print(
         f"mean absolute error {error:.1f} points; "
         f"{inside} of {len(table)} truths inside their 90 % interval"
     )
-    write(fitted, outlook, arguments.out, target)
+    print(f"written: {', '.join(files)} in {arguments.out}")
     return 0

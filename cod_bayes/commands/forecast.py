@@ -1,8 +1,9 @@
-"""`cod-bayes forecast`: from a table of evidence to a table, a picture and a posterior."""
+"""`cod-bayes forecast`: from a table of evidence to a table, a picture, a report, a posterior."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -40,7 +41,12 @@ def add(commands: argparse._SubParsersAction) -> None:
     forecast.add_argument("--model", default="cod", metavar="NAME")
     forecast.add_argument("--seed", type=int, default=0)
     forecast.add_argument("--out", type=Path, default=Path("forecast"), metavar="DIR")
-    forecast.add_argument("-q", "--quiet", action="store_true", help="no progress")
+    forecast.add_argument(
+        "--json", action="store_true", help="print one JSON object in place of the table"
+    )
+    forecast.add_argument(
+        "-q", "--quiet", action="store_true", help="no progress and no notes; warnings stay"
+    )
     forecast.set_defaults(run=run)
 
 
@@ -48,12 +54,19 @@ def run(arguments: argparse.Namespace) -> int:
     for compute in arguments.target_compute:
         if not 0 < compute < float("inf"):
             raise ValueError(f"expected --target-compute > 0 in FLOPs, got {compute}")
-    from cod_bayes.commands.show import forecast_table, routes, spoken_warnings, write
+    from cod_bayes.commands.show import (
+        COLUMNS,
+        forecast_table,
+        records,
+        routes,
+        spoken_warnings,
+        write,
+    )
     from cod_bayes.evidence import read_table
     from cod_bayes.fitting import fit
 
     arguments.out.mkdir(parents=True, exist_ok=True)  # refused before the work, not after
-    with spoken_warnings():
+    with spoken_warnings() as warned:
         evidence = read_table(
             arguments.evidence,
             benchmarks=arguments.benchmark,
@@ -62,13 +75,25 @@ def run(arguments: argparse.Namespace) -> int:
             hold_out=arguments.hold_out,
             anchors=arguments.anchor,
         )
-        for note in evidence.notes:
-            print(f"note: {note}", file=sys.stderr)
         fitted = fit(
             evidence, arguments.model, random_seed=arguments.seed, progressbar=not arguments.quiet
         )
     outlook = fitted.forecast(arguments.target_compute)
-    routes(fitted)
+    notes = [*evidence.notes, *routes(fitted)]
+    if not arguments.quiet:
+        for note in notes:
+            print(f"note: {note}", file=sys.stderr)
+    files = write(fitted, outlook, arguments.out)
+    if arguments.json:
+        found = {
+            "rows": records(outlook.summary()[COLUMNS]),
+            "notes": notes,
+            "warnings": warned,
+            "failed_checks": list(fitted.failed_checks),
+            "files": files,
+        }
+        print(json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False))
+        return 0
     forecast_table(outlook.summary())
-    write(fitted, outlook, arguments.out)
+    print(f"written: {', '.join(files)} in {arguments.out}")
     return 0

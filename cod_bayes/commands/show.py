@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,31 +19,44 @@ COLUMNS += ["predictable_share", "verdict"]
 
 
 @contextmanager
-def spoken_warnings() -> Iterator[None]:
-    """Warnings about the evidence or the fit, each on a line of standard error."""
+def spoken_warnings() -> Iterator[list[str]]:
+    """Warnings about the evidence or the fit, each on a line of standard error.
+
+    The list that is yielded holds them at the end.
+    """
     from cod_bayes.evidence import EvidenceWarning
     from cod_bayes.fitting import ConvergenceWarning
 
+    said: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", EvidenceWarning)
         warnings.simplefilter("always", ConvergenceWarning)
-        yield
+        yield said
     for warning in caught:
         if issubclass(warning.category, EvidenceWarning | ConvergenceWarning):
             print(f"warning: {warning.message}", file=sys.stderr)
+            said.append(str(warning.message))
 
 
-def routes(fit: Fit) -> None:
-    """How each benchmark's items were grouped, aloud."""
+def routes(fit: Fit) -> list[str]:
+    """How each benchmark's items were grouped, a sentence each."""
     constant = fit.idata["constant_data"].to_dataset()
     of = constant["benchmark_of_cluster"].values
-    for name, route in zip(fit.benchmarks, constant["route"].values, strict=True):
-        print(f"{name}: {(of == name).sum()} clusters by {route}", file=sys.stderr)
+    return [
+        f"{name}: {(of == name).sum()} clusters by {route}"
+        for name, route in zip(fit.benchmarks, constant["route"].values, strict=True)
+    ]
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows for JSON: what is not a number is None."""
+    return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
 def forecast_table(table: pd.DataFrame, truth: dict[str, float] | None = None) -> None:
     """The forecast in percent; with `truth`, what came true beside it."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     shown = Table(title="Forecast, % correct")
@@ -52,7 +65,7 @@ def forecast_table(table: pd.DataFrame, truth: dict[str, float] | None = None) -
         shown.add_column(head, justify="left" if head in ("benchmark", "verdict") else "right")
     for row in table.itertuples():
         cells = [
-            str(row.benchmark),
+            escape(str(row.benchmark)),
             f"{row.compute:.3g}",
             f"{100 * row.q50:.1f}",
             f"{100 * row.q25:.1f} – {100 * row.q75:.1f}",
@@ -64,16 +77,23 @@ def forecast_table(table: pd.DataFrame, truth: dict[str, float] | None = None) -
     Console(width=None if sys.stdout.isatty() else 140).print(shown)
 
 
-def write(fit: Fit, outlook: Forecast, out: Path, truth: pd.DataFrame | None = None) -> None:
-    """forecast.csv, posterior.nc and forecast.png in `out`; each is old or new, never a half."""
+def write(
+    fit: Fit, outlook: Forecast, out: Path, truth: pd.DataFrame | None = None
+) -> dict[str, str]:
+    """forecast.csv, forecast.png, report.html and posterior.nc in `out`: name -> path.
+
+    Each is old or new, never a half.
+    """
+    from cod_bayes.files import replacing
     from cod_bayes.plots import forecast_figure
+    from cod_bayes.report import write_report
 
     out.mkdir(parents=True, exist_ok=True)
-    table, part = out / "forecast.csv", out / "forecast.csv.part"
-    outlook.summary()[COLUMNS].to_csv(part, index=False)
-    part.replace(table)
-    figure, part = out / "forecast.png", out / "forecast.png.part"
-    forecast_figure(fit, outlook, truth).savefig(part, dpi=150, format="png")
-    part.replace(figure)
+    with replacing(out / "forecast.csv") as part:
+        outlook.summary()[COLUMNS].to_csv(part, index=False)
+    with replacing(out / "forecast.png") as part:
+        forecast_figure(fit, outlook, truth).savefig(part, dpi=150, format="png")
+    write_report(fit, outlook, out / "report.html")
     fit.save(out / "posterior.nc")
-    print(f"written: forecast.csv, posterior.nc, forecast.png in {out}")
+    names = ("forecast.csv", "posterior.nc", "forecast.png", "report.html")
+    return {name: str(out / name) for name in names}

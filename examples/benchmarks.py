@@ -1,0 +1,346 @@
+"""What the package takes, measured against its bars in one run.
+
+    python examples/benchmarks.py [--quick] [--only NAME ...]
+
+    import      `import cod_bayes` and `cod-bayes --help`, each in a fresh process
+    meanshift   improved MeanShift on 18k items x 9 models against Algorithm 1 written down plainly
+                on scikit-learn's MeanShift; the plain form runs on a part of the items
+    million     improved MeanShift on 1 million items x 9 models
+    sampling    effective draws per second against the plain formulation under PyMC's default
+                sampler, on the same evidence
+    one         a benchmark of 1,319 items, file to forecast, each run in a fresh process
+    suite       the same of the paper's eight benchmarks, 61k items
+    memory      peak memory of 1 million items x 12 models, file to forecast
+    backtest    60 forecasting problems: names the command, which takes minutes
+
+Without --only: all but suite, memory and backtest. --quick shrinks all sizes: for a look at the
+script, not at the bars. Wall-clock seconds unless said otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+PLAIN_ITEMS = 3000
+TARGET = 3.8e24  # FLOPs
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """One line of the table: what was measured, the figure, and the bar it is held against."""
+
+    what: str
+    figure: str
+    bar: str = ""
+
+
+# --- in a fresh process ----------------------------------------------------------------------
+
+FORECAST = f"""
+import json, resource, sys, time, warnings
+start = time.perf_counter()
+warnings.simplefilter("ignore")
+import cod_bayes
+from cod_bayes.fitting import fit
+imported = time.perf_counter()
+fitted = fit(sys.argv[1], random_seed=1, progressbar=False)
+fitted.forecast([{TARGET}]).summary()
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+print(json.dumps([time.perf_counter() - start, imported - start, peak, fitted.failed_checks]))
+"""
+
+
+def fresh(*arguments: str) -> tuple[float, str]:
+    """Seconds and output of Python with these arguments."""
+    start = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, check=True, env=os.environ
+    )
+    return time.perf_counter() - start, done.stdout
+
+
+def forecasts(table: Path, bar: str, runs: int = 2) -> Iterator[Line]:
+    for run in range(1, runs + 1):
+        seconds, output = fresh("-c", FORECAST, str(table))
+        _, imports, peak, failed = json.loads(output.splitlines()[-1])
+        figure = f"{seconds:.1f} s ({imports:.1f} s imports), {peak:.2f} GiB"
+        figure += f"; checks failed: {', '.join(failed)}" if failed else "; all checks pass"
+        yield Line(f"file to forecast, run {run}", figure, bar if run == runs else "")
+
+
+# --- the evidence ----------------------------------------------------------------------------
+
+
+def pass_rates(n_items: int) -> np.ndarray:
+    """Smoothed rates (item, 9 models) of a benchmark like TriviaQA, 100 trials."""
+    from cod_bayes.flat_kernel import smooth_over_ladder
+
+    table = one_benchmark("TriviaQA", n_items, include_targets=True)
+    counts = table["n_correct"].to_numpy().reshape(n_items, -1)
+    return smooth_over_ladder(counts / 100)
+
+
+def one_benchmark(name: str, n_items: int, include_targets: bool = False):
+    """The simulated table of one of the paper's benchmarks, with another number of items."""
+    from cod_bayes.simulate import PAPER_BENCHMARKS, PAPER_LADDER, PAPER_TARGETS, simulate
+
+    benchmark = next(b for b in PAPER_BENCHMARKS if b.name == name)
+    ladder = (*PAPER_LADDER, *PAPER_TARGETS) if include_targets else PAPER_LADDER
+    return simulate(
+        3,
+        benchmarks=[dataclasses.replace(benchmark, n_items=n_items)],
+        ladder=ladder,
+        targets=(),
+        anchors=0,
+    ).table
+
+
+# --- the bars --------------------------------------------------------------------------------
+
+
+def bar_import(quick: bool) -> Iterator[Line]:
+    for what, arguments in (
+        ("import cod_bayes", ("-c", "import cod_bayes")),
+        ("cod-bayes --help", ("-c", "from cod_bayes.cli import main; main()", "--help")),
+        ("imports of a forecast", ("-c", "import cod_bayes.fitting")),
+    ):
+        fresh(*arguments)
+        bar = "" if what.startswith("imports") else "0.5 s"
+        yield Line(what, f"{min(fresh(*arguments)[0] for _ in range(3)):.2f} s", bar)
+
+
+def algorithm_1(x: np.ndarray, k: int = 10) -> np.ndarray:
+    """Algorithm 1, plainly: labels of x (item, feature), -1 for outliers and all-zero items."""
+    from sklearn.cluster import MeanShift, estimate_bandwidth
+
+    labels = np.full(len(x), -1)
+    unlabelled = np.flatnonzero(x.any(axis=1))
+    bandwidth = estimate_bandwidth(x[unlabelled], quantile=0.1, n_samples=2000, random_state=0)
+    r = min(bandwidth, np.sqrt(x.shape[1]) / 10)
+    fresh_label, changed = 0, True
+    while changed and len(unlabelled):
+        changed = False
+        model = MeanShift(bandwidth=r).fit(x[unlabelled])
+        for cluster, centre in enumerate(model.cluster_centers_):
+            members = unlabelled[model.labels_ == cluster]
+            members = members[np.sqrt(((x[members] - centre) ** 2).sum(axis=1)) <= r]
+            if len(members) >= k:
+                labels[members] = fresh_label
+                fresh_label += 1
+                changed = True
+        unlabelled = unlabelled[labels[unlabelled] < 0]
+    return labels
+
+
+def bar_meanshift(quick: bool) -> Iterator[Line]:
+    from cod_bayes.flat_kernel import exact_sums, improved_mean_shift
+
+    full, part = (2000, 300) if quick else (17_944, PLAIN_ITEMS)
+    x = exact_sums(pass_rates(full))
+    improved_mean_shift(x[:100])  # compiles or loads
+    start = time.perf_counter()
+    improved_mean_shift(x)
+    yield Line(f"{full:,} items x 9", f"{time.perf_counter() - start:.2f} s", "2 s")
+    start = time.process_time()
+    labels = improved_mean_shift(x[:part]).labels
+    ours = time.process_time() - start
+    start = time.process_time()
+    plain = algorithm_1(x[:part])
+    theirs = time.process_time() - start
+    same = "identical labels" if np.array_equal(plain, labels) else "LABELS DIFFER"
+    yield Line(
+        f"plain transcription, {part:,} of them",
+        f"{theirs:.1f} s CPU / {ours:.2f} s CPU = {theirs / ours:.0f}x, {same}",
+        "20x (on all; the ratio grows with the items)",
+    )
+
+
+def bar_million(quick: bool) -> Iterator[Line]:
+    from cod_bayes.flat_kernel import improved_mean_shift
+
+    n = 50_000 if quick else 1_000_000
+    x = pass_rates(n)
+    improved_mean_shift(x[:100])
+    start = time.perf_counter()
+    found = improved_mean_shift(x)
+    seconds = time.perf_counter() - start
+    yield Line(f"{n:,} items x 9", f"{seconds:.1f} s, {len(found.centres)} clusters", "60 s")
+
+
+def plain_model(data, n_correct: np.ndarray, n_trials: np.ndarray):
+    """The formulation a first attempt would have: curves by a non-centred intercept and slope at
+    the mean compute, beta-binomial counts, (cluster, model)."""
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    from cod_bayes.curves import floor_prior
+
+    a, b = floor_prior(data.chance, 20.0)
+    centred = data.x - data.x.mean()
+    with pm.Model(coords=data.coords) as model:
+        mu_a, sigma_a = pm.Normal("mu_a", 0, 2), pm.HalfNormal("sigma_a", 2)
+        mu_b, sigma_b = pm.Normal("mu_b", -1, 1), pm.HalfNormal("sigma_b", 1)
+        raw_a, raw_b = (pm.Normal(n, 0, 1, dims="cluster") for n in ("raw_a", "raw_b"))
+        intercept, slope = mu_a + sigma_a * raw_a, pt.exp(mu_b + sigma_b * raw_b)
+        floor = pm.Beta("g", a, b, dims="cluster")
+        sigma_gamma = pm.HalfNormal("sigma_gamma", 0.5)
+        gamma = pm.Exponential("gamma", scale=sigma_gamma, dims="cluster")
+        concentration = pm.HalfNormal("concentration", 1000)
+
+        def accuracy(x):
+            loss = pt.exp(intercept[:, None] - slope[:, None] * x) + gamma[:, None]
+            return floor[:, None] + (1 - floor[:, None]) * pt.exp(-loss)
+
+        p = pt.clip(accuracy(centred[None, :]), 1e-6, 1 - 1e-6)
+        pm.BetaBinomial(
+            "k", p * concentration, (1 - p) * concentration, n=n_trials, observed=n_correct
+        )
+        pm.Deterministic(
+            "target", accuracy(np.array([[np.log10(TARGET) - data.x.mean()]]))[:, 0], dims="cluster"
+        )
+    return model
+
+
+def bar_sampling(quick: bool) -> Iterator[Line]:
+    import pymc as pm
+    from arviz_stats.base import array_stats
+
+    from cod_bayes.clusters import Clusters
+    from cod_bayes.curves import accuracy
+    from cod_bayes.evidence import read_table
+    from cod_bayes.fitting import ladder_data
+    from cod_bayes.sampling import PARAMETERS, sample
+    from cod_bayes.spec import load_spec
+
+    rng = np.random.default_rng(0)
+    K, spec = 12, load_spec("cod")
+    evidence = read_table(one_benchmark("MATH", 1200))
+    # twelve levels of difficulty, a hundred items each
+    rate = evidence.benchmarks["MATH"]["rate"].values
+    level = (
+        np.argsort(np.argsort(rate.mean(axis=1) + 1e-6 * rng.random(len(rate)))) * K // len(rate)
+    )
+    p = np.array([rate[level == k].mean(axis=0) for k in range(K)])
+    n = np.full(p.shape, 100.0 * len(rate) / K)
+    chance = np.zeros(K)
+    member = (level[:, None] == np.arange(K)).astype(float)
+    found = Clusters("mean_shift", np.full(K, "cluster"), member, p, n, chance)
+    data = ladder_data(evidence, {"MATH": found}, spec.constants["evaluation_noise"])
+
+    def least(columns: Iterator[np.ndarray]) -> float:
+        return min(float(array_stats.ess(c, method="bulk")) for c in columns if np.ptp(c) > 0)
+
+    def split(values: np.ndarray) -> Iterator[np.ndarray]:
+        yield from values.reshape(*values.shape[:2], -1).transpose(2, 0, 1)
+
+    draws = 100 if quick else 1000
+    sample(spec, data, random_seed=0, draws=50, tune=50, progressbar=False)  # compiles or loads
+    start = time.perf_counter()
+    idata = sample(spec, data, random_seed=1, draws=draws, progressbar=False)
+    ours = time.perf_counter() - start
+    posterior = idata["posterior"].to_dataset()
+    curve = {name: posterior[name].values for name in ("eta", "beta", "gamma", "g")}
+    target = accuracy(np.log10(TARGET), data.x_ref[0], **curve)
+    ess = least(split(target)), least(c for v in PARAMETERS for c in split(posterior[v].values))
+
+    with plain_model(data, np.rint(p * n), n):
+        start = time.perf_counter()
+        plain = pm.sample(draws, tune=draws, chains=4, random_seed=1, progressbar=False, quiet=True)
+        theirs = time.perf_counter() - start
+    chains = plain["posterior"].to_dataset()
+    names = [v for v in chains.data_vars if v != "target"]
+    plain_ess = (
+        least(split(chains["target"].values)),
+        least(c for v in names for c in split(chains[v].values)),
+    )
+    divergent = int(plain["sample_stats"].to_dataset()["diverging"].sum())
+    for what, mine, other in zip(
+        ("accuracy at the target", "all parameters"), ess, plain_ess, strict=True
+    ):
+        yield Line(
+            f"least bulk ESS per second, {what}",
+            f"{mine / ours:.0f} / {other / theirs:.1f} = {mine / ours / (other / theirs):.0f}x",
+            "20x",
+        )
+    yield Line(
+        "of which",
+        f"ours {ours:.1f} s; plain {theirs:.1f} s with its compilation, {divergent} divergences",
+    )
+
+
+def bar_one(quick: bool) -> Iterator[Line]:
+    yield from written(one_benchmark("GSM8K", 200 if quick else 1319), "8 s")
+
+
+def bar_suite(quick: bool) -> Iterator[Line]:
+    from cod_bayes.simulate import simulate
+
+    table = simulate(1, items_scale=0.02 if quick else 1.0, include_target=False).table
+    yield from written(table, "30 s; run 1: 90 s on a fresh machine")
+
+
+def bar_memory(quick: bool) -> Iterator[Line]:
+    from cod_bayes.simulate import PAPER_BENCHMARKS, Model, simulate
+
+    benchmark = dataclasses.replace(PAPER_BENCHMARKS[3], n_items=20_000 if quick else 1_000_000)
+    ladder = [Model(f"m{k:02d}", c) for k, c in enumerate(np.geomspace(4e19, 4e23, 12))]
+    simulated = simulate(1, benchmarks=[benchmark], ladder=ladder, targets=(), anchors=0)
+    yield from written(simulated.table, "2 GiB", runs=1)
+
+
+def written(table, bar: str, runs: int = 2) -> Iterator[Line]:
+    """`forecasts` of the table from a parquet file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "ladder.parquet"
+        table.to_parquet(path)
+        yield from forecasts(path, bar, runs)
+
+
+def bar_backtest(quick: bool) -> Iterator[Line]:
+    yield Line("60 problems", "time python examples/score_problems.py PROBLEMS.json", "4 min")
+
+
+BARS = {
+    "import": bar_import,
+    "meanshift": bar_meanshift,
+    "million": bar_million,
+    "sampling": bar_sampling,
+    "one": bar_one,
+    "suite": bar_suite,
+    "memory": bar_memory,
+    "backtest": bar_backtest,
+}
+LONG = ("suite", "memory", "backtest")
+
+
+def main() -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="+", choices=BARS, metavar="NAME", help=", ".join(BARS))
+    parser.add_argument("--quick", action="store_true", help="small sizes")
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    table = Table("bar", "measured", "result", "asked")
+    for name in arguments.only or [name for name in BARS if name not in LONG]:
+        for line in BARS[name](arguments.quick):
+            table.add_row(name, line.what, line.figure, line.bar)
+            print(f"{name}: {line.what}: {line.figure}", file=sys.stderr)
+    Console(width=140).print(table)
+
+
+if __name__ == "__main__":
+    main()

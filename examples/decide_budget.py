@@ -1,0 +1,54 @@
+"""How much compute for a goal, what it costs, and whether to train: from one small ladder.
+
+    python examples/decide_budget.py [--draws 1000] [--out decision]
+
+Simulates a ladder of one benchmark, fits it, plans for 70 %, then compares three budgets by what
+they earn when a benchmark of 100 % is worth 20 million and a GPU-hour costs 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from pathlib import Path
+
+from cod_bayes.commands.compare import show as show_comparison
+from cod_bayes.commands.plan import show as show_plan
+from cod_bayes.compare import compare
+from cod_bayes.cost import CostRecord
+from cod_bayes.fitting import ConvergenceWarning, fit
+from cod_bayes.plan import plan
+from cod_bayes.simulate import PAPER_BENCHMARKS, simulate
+
+COST = CostRecord(
+    peak_flops=989.4e12,  # H800, dense BF16
+    utilisation=(0.25, 0.40),
+    price_per_gpu_hour=2.0,
+    gpus=2048,
+    watts_per_gpu=(700, 1200),
+)
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--draws", type=int, default=1000)
+    parser.add_argument("--out", type=Path, default=Path("decision"))
+    asked = parser.parse_args(argv)
+    mbpp = [b for b in PAPER_BENCHMARKS if b.name == "MBPP"]
+    world = simulate(1, benchmarks=mbpp, items_scale=0.2, include_target=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the tables say so
+        fitted = fit(world.evidence, random_seed=1, draws=asked.draws, progressbar=False)
+
+    goal = plan(fitted, ["MBPP>=0.7"], probability=0.8, cost=COST)
+    show_plan(goal)
+    goal.write(asked.out)
+
+    budgets = {name: (fitted, c) for name, c in {"S": 3e23, "M": 1e24, "L": 3e24}.items()}
+    choice = compare(budgets, value=20e6, cost=COST)
+    show_comparison(choice)
+    choice.write(asked.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""From statements about accuracy to priors, and back: what the prior says before any ladder.
+
+    python examples/elicit_priors.py [--at-top 0.25] [--one-decade-on 0.45] [--out elicited.toml]
+
+Two statements about a typical cluster of a benchmark without guessing,
+
+    y_0 = its accuracy at the largest ladder model,      L_0 = -log y_0
+    y_1 = its accuracy with ten times the compute,       L_1 = -log y_1
+
+fix the centres of two priors, as log L falls by beta per decade where nothing caps it:
+
+    mu_eta = log L_0,      mu_beta = log(log L_0 - log L_1)
+
+The curves of the shipped and of the elicited prior are then shown as quantiles: change the
+statements until the second table says what is believed.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from own_model_spec import shipped, with_prior
+
+from cod_bayes.curves import LadderData, accuracy
+from cod_bayes.generate import CURVE, prior_draws
+from cod_bayes.spec import Spec, load_spec
+
+DECADES = np.array([-3.0, -2.0, -1.0, 0.0, 1.0, 2.0])  # from the largest ladder model
+
+
+def centres(at_top: float, one_decade_on: float) -> tuple[float, float]:
+    """mu_eta and mu_beta of the two statements."""
+    if not 0 < at_top < one_decade_on < 1:
+        raise SystemExit(
+            f"expected 0 < at-top < one-decade-on < 1, got {at_top} and {one_decade_on}; "
+            "a cluster's accuracy rises with compute"
+        )
+    loss = -np.log([at_top, one_decade_on])
+    return float(np.log(loss[0])), float(np.log(-np.diff(np.log(loss))[0]))
+
+
+def prior_accuracy(spec: Spec, draws: int) -> np.ndarray:
+    """Accuracy of one cluster at `DECADES` in each prior draw: (draw, decade)."""
+    one, x = np.zeros(1), np.array([0.0])
+    data = LadderData(["b"], ["b/0"], ["top"], np.array([0]), x, one, one[None], one[None], one)
+    p = prior_draws(spec, data, np.random.default_rng(0), draws)
+    return accuracy(DECADES, 0.0, **{name: p[name] for name in CURVE})
+
+
+def table(accuracies: np.ndarray) -> pd.DataFrame:
+    """Quantiles in percent, by decades from the largest ladder model."""
+    q = [0.05, 0.25, 0.5, 0.75, 0.95]
+    return pd.DataFrame(
+        100 * np.quantile(accuracies, q, axis=0).T,
+        index=pd.Index(DECADES, name="decades"),
+        columns=[f"{100 * p:g} %" for p in q],
+    ).round(1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--at-top", type=float, default=0.25)
+    parser.add_argument("--one-decade-on", type=float, default=0.45)
+    parser.add_argument("--out", type=Path, default=Path("elicited.toml"))
+    parser.add_argument("--draws", type=int, default=20_000)
+    asked = parser.parse_args()
+    mu_eta, mu_beta = centres(asked.at_top, asked.one_decade_on)
+
+    text = shipped().replace('name = "cod"', 'name = "elicited"', 1)
+    why = f"a typical cluster is at {asked.at_top} at the top, {asked.one_decade_on} a decade on"
+    text = with_prior(text, "mu_eta", mu=round(mu_eta, 3), why=why)
+    text = with_prior(text, "mu_beta", mu=round(mu_beta, 3), why=why)
+    asked.out.write_text(text, encoding="utf-8")
+
+    for model in ("cod", asked.out):
+        spec = load_spec(model)
+        eta, beta = (spec.priors[name] for name in ("mu_eta", "mu_beta"))
+        print(
+            f"{spec.name}: mu_eta {eta.mu:g} ± {eta.sigma:g}, mu_beta {beta.mu:g} ± {beta.sigma:g}"
+        )
+        print("accuracy of a cluster, %")
+        print(table(prior_accuracy(spec, asked.draws)), "\n")
+    print(f"written: {asked.out}; use it with: cod-bayes forecast ... --model {asked.out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""Look into a posterior with ArviZ: ranks, calibration, sensitivity to the prior, two models.
+
+    python examples/inspect_with_arviz.py [--out inspect] [--draws 1000]
+
+`fit.idata` is a DataTree with the groups that ArviZ expects; nothing is converted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from pathlib import Path
+
+import arviz as az
+from own_model_spec import steep
+
+import cod_bayes as cb
+from cod_bayes.simulate import PAPER_BENCHMARKS, simulate
+
+SHARED = ["mu_eta", "sigma_eta", "mu_beta", "sigma_beta"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("inspect"))
+    parser.add_argument("--draws", type=int, default=1000)
+    asked = parser.parse_args()
+    asked.out.mkdir(parents=True, exist_ok=True)
+
+    names = ("GSM8K", "MBPP")
+    benchmarks = [b for b in PAPER_BENCHMARKS if b.name in names]
+    world = simulate(3, benchmarks=benchmarks, items_scale=0.1, trials=10)
+    own = asked.out / "steep.toml"
+    own.write_text(steep(), encoding="utf-8")
+    fits = {
+        model: cb.fit(world.table, path, random_seed=1, draws=asked.draws, progressbar=False)
+        for model, path in (("cod", "cod"), ("steep", own))
+    }
+    idata = fits["cod"].idata
+
+    # Ranks of each chain's draws among all: flat where the chains agree.
+    az.plot_rank(idata, var_names=SHARED).savefig(asked.out / "rank.png")
+    # Where the observed cells fall in their predictive distributions.
+    az.plot_ppc_pit(idata).savefig(asked.out / "pit.png")
+    print(az.summary(idata, var_names=SHARED))
+    print("\nsensitivity to powers of prior and likelihood:")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pareto k of few cells is high; the table has it
+        print(az.psense_summary(idata, var_names=SHARED))
+        # Leaving out one benchmark at one model at a time.
+        loo = {name: az.loo(fit.idata, var_name="z") for name, fit in fits.items()}
+        print("\ntwo models by expected log predictive density:")
+        print(az.compare(loo))
+    print(f"written: rank.png, pit.png in {asked.out}")
+
+
+if __name__ == "__main__":
+    main()

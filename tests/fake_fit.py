@@ -1,0 +1,37 @@
+"""A posterior whose answers are known in closed form, with the face of a `Fit`."""
+
+import numpy as np
+import xarray as xr
+
+LADDER = np.logspace(20, 23, 7)
+CHAINS, DRAWS = 4, 1000
+
+
+class FakeFit:
+    """score_b(C) = min(0.5 + slope_b (log10 C - 24) + sd_b e_b, top_b), e_b ~ N(0, 1) per draw.
+
+    benchmarks: name -> (slope, sd, top); e_b are independent, or one for all with shared=True.
+    """
+
+    def __init__(self, benchmarks, *, seed=0, failed_checks=(), shared=False):
+        self.of = benchmarks
+        self.benchmarks = list(benchmarks)
+        self.failed_checks = failed_checks
+        rng = np.random.default_rng(seed)
+        self.e = rng.standard_normal((CHAINS, DRAWS, 1 if shared else len(benchmarks), 1))
+        self.idata = xr.DataTree.from_dict(
+            {"constant_data": xr.Dataset({"compute": ("model", LADDER)})}
+        )
+        self.idata.attrs = {
+            "model": "fake", "spec": "{}", "evidence_digest": "abc", "random_seed": seed,
+            "version": "0",
+        }  # fmt: skip
+
+    def draws(self, compute):
+        flops = np.atleast_1d(np.asarray(compute, float))
+        slope, sd, top = (np.array(v)[:, None] for v in zip(*self.of.values(), strict=True))
+        score = np.minimum(0.5 + slope * (np.log10(flops) - 24) + sd * self.e, top)
+        dims = ("chain", "draw", "benchmark", "compute")
+        coords = {"chain": np.arange(CHAINS), "draw": np.arange(DRAWS)}
+        coords |= {"benchmark": self.benchmarks, "compute": flops}
+        return xr.Dataset({"score": (dims, np.clip(score, 0, 1))}, coords)

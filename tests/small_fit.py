@@ -1,0 +1,39 @@
+"""One small fit with every part that a picture shows, under names that no page may trust."""
+
+import json
+import warnings
+from dataclasses import replace
+from functools import cache
+
+HOSTILE = "<script>alert(1)</script>"
+PLAIN = "MATH"
+MODEL = '12B"><img src=x onerror=alert(2)>'
+TARGETS = [1e24, 3.8e24]
+
+
+@cache
+def small_fit():
+    """(evidence, fit), with clusters, a mapping and an anchor for `PLAIN`, and a forecast."""
+    from cod_bayes.evidence import read_table
+    from cod_bayes.fitting import fit
+    from cod_bayes.simulate import PAPER_BENCHMARKS, simulate
+
+    of = {b.name: b for b in PAPER_BENCHMARKS}
+    benchmarks = [
+        replace(of["MATH"], name=PLAIN, n_items=100),
+        replace(of["MBPP"], name=HOSTILE, n_items=18),
+    ]
+    table = simulate(0, benchmarks=benchmarks, include_target=False).table
+    evidence = read_table(table.replace({"model": {"12B": MODEL}}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fitted = fit(evidence, random_seed=1, draws=250, tune=300, progressbar=False)
+    fitted.forecast(TARGETS)
+    return evidence, fitted
+
+
+def with_checks(fit, failed):
+    """The same fit, with these checks failed."""
+    tree = fit.idata.copy()
+    tree.attrs = fit.idata.attrs | {"failed_checks": json.dumps(failed)}
+    return replace(fit, idata=tree)

@@ -1,0 +1,303 @@
+"""A run's checkpoints: bands, update, flag; on a small fit, with runs of known deviation."""
+
+import json
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from cod_bayes.cli import main
+from cod_bayes.fitting import Fit, fit
+from cod_bayes.monitor import (
+    _condition,
+    estimate_lag,
+    monitor,
+    monitor_figure,
+    read_checkpoints,
+)
+from cod_bayes.simulate import PAPER_BENCHMARKS, PAPER_LADDER, simulate
+
+TARGET = 1e24
+LOOKS = TARGET * np.array([0.02, 0.1, 0.3, 0.6])
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    world = simulate(
+        2,
+        benchmarks=PAPER_BENCHMARKS[:2],
+        ladder=PAPER_LADDER[2:7],
+        items_scale=0.03,
+        trials=16,
+        anchors=0,
+        include_target=False,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return fit(world.evidence, random_seed=1, draws=500, tune=500, progressbar=False)
+
+
+@pytest.fixture(scope="module")
+def saved(fitted, tmp_path_factory):
+    path = tmp_path_factory.mktemp("posterior") / "posterior.nc"
+    fitted.forecast(TARGET)
+    fitted.save(path)
+    return path
+
+
+def unconverged(fitted):
+    tree = fitted.idata.copy()
+    tree.attrs = fitted.idata.attrs | {"failed_checks": json.dumps(["r_hat 1.234"])}
+    return Fit(tree)
+
+
+def table(fitted, score, compute=LOOKS):
+    """Checkpoints of score (benchmark, moment), no trials."""
+    rows = [
+        (name, c, score[b, t])
+        for b, name in enumerate(fitted.benchmarks)
+        for t, c in enumerate(compute)
+    ]
+    return pd.DataFrame(rows, columns=["benchmark", "compute", "score"])
+
+
+def median_run(fitted, behind=0.0, compute=LOOKS):
+    """The model's median run, `behind` decades of compute late."""
+    score = fitted.draws(compute * 10**-behind, one_run=True, measured=False)["score"]
+    return table(fitted, score.median(("chain", "draw")).values, compute)
+
+
+def test_one_run_walks_with_independent_steps_of_the_stated_variance(fitted):
+    # Flat curves and no shocks but omega: what moves is the walk.
+    tree = fitted.idata.copy()
+    p = tree["posterior"].to_dataset()
+    still = {"beta": 1e-9, "eta": np.log(np.log(2)), "gamma": 0.0, "g": 0.0, "sigma_omega": 0.02}
+    still |= {"sigma_delta": 0.0, "sigma_model": 0.0, "tau": 0.0, "delta": 0.0}
+    p = p.assign({name: xr.full_like(p[name], value) for name, value in still.items()})
+    tree["posterior"] = xr.DataTree(p)
+    x_ref = tree["constant_data"].to_dataset()["x_ref"].values[0]
+    away = np.array([-1.5, -0.5, 0.5, 1.0, 2.0])
+    drawn = Fit(tree).draws(10 ** (x_ref + away), one_run=True, measured=False)["score"]
+    z = np.arcsin(np.sqrt(drawn.isel(benchmark=0).values.reshape(-1, 5))) - np.pi / 4
+    down, up = z[:, [1, 0]], z[:, 2:]
+    steps = np.concatenate([np.diff(down, prepend=0.0), np.diff(up, prepend=0.0)], axis=1)
+    lengths = np.array([0.5, 1.0, 0.5, 0.5, 1.0])
+    np.testing.assert_allclose(steps.std(axis=0), 0.02 * np.sqrt(lengths), rtol=0.07)
+    assert np.abs(np.corrcoef(steps.T) - np.eye(5)).max() < 0.09
+    assert np.abs(steps.mean(axis=0)).max() < 0.002
+
+
+def test_another_model_has_shocks_of_its_own_and_the_same_spread(fitted):
+    first, same, other = (
+        fitted.draws(TARGET, measured=False, model_seed=seed)["score"].values[..., 0]
+        for seed in (0, 0, 3)
+    )
+    np.testing.assert_array_equal(first, same)
+    assert not np.isclose(first, other).mean() > 0.01
+    np.testing.assert_allclose(other.std((0, 1)), first.std((0, 1)), rtol=0.15)
+
+
+def test_measuring_adds_binomial_noise(fitted):
+    plain, measured = (fitted.draws(TARGET, measured=m)["score"].values for m in (False, True))
+    trials = fitted.idata["constant_data"].to_dataset()["trials"].values
+    noise = (measured - plain).std((0, 1))[:, 0]
+    expected = np.sqrt((plain * (1 - plain)).mean((0, 1))[:, 0] / trials)
+    np.testing.assert_allclose(noise, expected, rtol=0.1)
+
+
+def test_the_median_run_lies_in_the_middle_and_is_not_flagged(fitted):
+    seen = monitor(fitted, median_run(fitted), TARGET)
+    assert not seen.flagged
+    assert seen.checkpoints["pit"].between(0.2, 0.8).all()
+    assert np.abs(seen.looks["behind"]).max() < 0.05
+    assert list(seen.looks["training"]) == pytest.approx(LOOKS / TARGET)
+    assert (seen.looks["p_run"] > 0.5).all()
+
+
+@pytest.mark.parametrize("behind", [0.9, 1.2])
+def test_a_run_far_behind_is_flagged_as_behind_by_its_decades(fitted, behind):
+    seen = monitor(fitted, median_run(fitted, behind), TARGET)
+    last = seen.looks.iloc[-1]
+    assert last.flag == "behind" and seen.flagged
+    assert last.behind == pytest.approx(behind, rel=0.3)
+    before, after = (seen.forecast.groupby("benchmark")["mean"].nth(i) for i in (0, -1))
+    assert (after.to_numpy() < before.to_numpy() - 0.05).all()
+
+
+def test_a_benchmark_that_jumps_alone_departs(fitted):
+    run = median_run(fitted)
+    z = np.arcsin(np.sqrt(run["score"]))
+    up = np.where(run["benchmark"] == fitted.benchmarks[0], 0.25, 0.0)
+    run["score"] = np.sin(z + up * (run["compute"] == LOOKS[2])) ** 2
+    seen = monitor(fitted, run, TARGET)
+    assert list(seen.looks["flag"]) == ["", "", "departs", "departs"]
+
+
+def test_runs_of_the_model_are_flagged_at_the_stated_rate_over_the_whole_run(fitted):
+    runs, alpha = 160, 0.2
+    drawn = fitted.draws(LOOKS, one_run=True, measured=False, model_seed=7)["score"].values
+    drawn = drawn.reshape(-1, *drawn.shape[2:])
+    rng = np.random.default_rng(5)
+    flagged, inside = 0, []
+    for draw in rng.choice(len(drawn), runs, replace=False):
+        rate = rng.binomial(2000, drawn[draw]) / 2000
+        run = table(fitted, rate).assign(n_correct=lambda t: t["score"] * 2000, n_trials=2000)
+        seen = monitor(fitted, run, TARGET, alpha=alpha)
+        flagged += seen.flagged
+        inside.append(seen.checkpoints["pit"].between(0.05, 0.95).mean())
+    # 0.2 within 3.3 standard errors; four looks at 0.2 each would flag far more.
+    assert 0.095 < flagged / runs < 0.305
+    assert 0.85 < np.mean(inside) < 0.95
+
+
+def test_planned_looks_are_paid_for_ahead(fitted):
+    run = median_run(fitted, 0.3)
+    first = run[run["compute"] <= LOOKS[1]]
+    alone, ahead = (monitor(fitted, first, TARGET, planned=p) for p in ((), LOOKS[2:]))
+    whole = monitor(fitted, run, TARGET)
+    assert (ahead.planned, alone.planned, whole.planned) == (4, 2, 4)
+    assert (ahead.looks["p_run"] >= alone.looks["p_run"]).all()
+    assert ahead.looks["p_run"].iloc[-1] > alone.looks["p_run"].iloc[-1]
+    # What was said at a look stays said.
+    np.testing.assert_allclose(ahead.looks["p_run"], whole.looks["p_run"][:2], atol=0.02)
+
+
+def test_a_finished_run_leaves_only_its_evaluation_open(fitted):
+    compute = np.array([TARGET])
+    run = median_run(fitted, 0.1, compute).assign(n_trials=100_000)
+    run["n_correct"] = run["score"] * run["n_trials"]
+    seen = monitor(fitted, run, TARGET, lag=0.5)
+    after = seen.forecast[seen.forecast["compute"] == TARGET].set_index("benchmark")
+    score = run.set_index("benchmark")["score"]
+    np.testing.assert_allclose(after["q50"].loc[score.index], score, atol=0.01)
+    assert (after["sd"] < 0.02).all()  # two scatters of tau
+
+
+def test_matherons_rule_is_the_gaussian_conditional():
+    rng = np.random.default_rng(0)
+    root = rng.standard_normal((4, 4))
+    drawn = rng.standard_normal((200_000, 4)) @ root.T
+    joint, observed = root @ root.T, np.array([0.7, -1.1])
+    got = _condition(drawn[:, :2], drawn[:, 2:], observed)
+    gain = joint[:2, 2:] @ np.linalg.inv(joint[2:, 2:])
+    np.testing.assert_allclose(got.mean(axis=0), gain @ observed, atol=0.03)
+    covariance = joint[:2, :2] - gain @ joint[2:, :2]
+    np.testing.assert_allclose(np.cov(got.T), covariance, rtol=0.05, atol=0.02)
+
+
+def test_an_assumed_lag_explains_a_late_run(fitted):
+    late = median_run(fitted, 0.9)
+    assert monitor(fitted, late, TARGET).flagged
+    explained = monitor(fitted, late, TARGET, lag=0.9)
+    assert not explained.flagged and np.abs(explained.looks["behind"]).max() < 0.05
+    doubtful = monitor(fitted, late, TARGET, lag=0.9, lag_sd=0.5)
+    assert (doubtful.looks["behind_sd"] > explained.looks["behind_sd"]).all()
+
+
+def test_the_lag_is_found_in_an_earlier_run(fitted):
+    compute = 1e23 * np.array([0.1, 0.2, 0.5, 0.8])
+    finished = median_run(fitted, 0.0, np.array([1e23]))
+    found = {}
+    for lag in (0.1, 0.6):
+        reference = pd.concat([median_run(fitted, lag, compute), finished])
+        mean, sd = estimate_lag(fitted, reference)
+        found[lag] = mean
+        assert abs(mean - lag) < 2 * sd + 0.02 and 0 < sd < 0.3
+    assert found[0.6] - found[0.1] > 0.25
+    with pytest.raises(ValueError, match="its finished model, got one compute"):
+        estimate_lag(fitted, finished)
+
+
+def test_items_are_averaged(tmp_path):
+    rows = [("b", 1e22, 3, 4), ("b", 1e22, 1, 4), ("b", 1e21, 0, 4), ("b", 1e21, 2, 4)]
+    items = pd.DataFrame(rows, columns=["benchmark", "compute", "n_correct", "n_trials"])
+    seen = read_checkpoints(items)
+    assert seen["rate"].tolist() == [0.25, 0.5] and seen["trials"].tolist() == [8, 8]
+    for suffix, write in (("csv", items.to_csv), ("parquet", items.to_parquet)):
+        write(tmp_path / f"c.{suffix}", index=False)
+        pd.testing.assert_frame_equal(
+            read_checkpoints(tmp_path / f"c.{suffix}"), seen, check_dtype=False
+        )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.drop(columns="compute"), r"missing \['compute'\]"),
+        (lambda t: t.drop(columns="score"), r"missing \['score'\]"),
+        (lambda t: t.iloc[:0], "empty table"),
+        (lambda t: t.assign(score=1.2), r"a rate in \[0, 1\], got .*8 such rows"),
+        (lambda t: t.assign(score="x"), r"a rate in \[0, 1\]"),
+        (lambda t: t.assign(compute=-1.0), "compute > 0 in FLOPs"),
+        (lambda t: t.assign(n_correct=5, n_trials=4), r"a rate in \[0, 1\]"),
+        (lambda t: t.assign(n_correct=0, n_trials=0), r"a rate in \[0, 1\]"),
+        (lambda t: t.assign(benchmark="other"), r"expected benchmarks of the fit .*\['other'\]"),
+        (lambda t: t.assign(compute=2 * TARGET), "expected checkpoints up to the target's"),
+    ],
+)
+def test_bad_checkpoints_are_refused(fitted, change, message):
+    with pytest.raises(ValueError, match=message):
+        monitor(fitted, change(median_run(fitted)), TARGET)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"alpha": 0.0}, r"alpha in \(0, 1\)"),
+        ({"lag_sd": -1.0}, "lag_sd >= 0"),
+        ({"lag": np.nan}, "finite lag"),
+        ({"planned": [LOOKS[0] / 2]}, "planned looks after the last checkpoint"),
+        ({"planned": [2 * TARGET]}, "checkpoints up to the target's"),
+    ],
+)
+def test_bad_settings_are_refused(fitted, asked, message):
+    with pytest.raises(ValueError, match=message):
+        monitor(fitted, median_run(fitted), TARGET, **asked)
+
+
+def test_an_unconverged_posterior_is_said_in_object_and_picture(fitted):
+    seen = monitor(unconverged(fitted), median_run(fitted), TARGET)
+    assert json.loads(seen.to_json())["failed_checks"] == ["r_hat 1.234"]
+    assert "unconverged: r_hat 1.234" in monitor_figure(seen)._suptitle.get_text()
+    sound = replace(seen, failed_checks=())
+    assert monitor_figure(sound)._suptitle is None
+
+
+def test_command_answers_from_the_saved_posterior(fitted, saved, tmp_path, capsys):
+    median_run(fitted, 0.9).to_csv(tmp_path / "run.csv", index=False)
+    asked = ["monitor", str(saved), str(tmp_path / "run.csv"), "--out", str(tmp_path / "out")]
+    assert main([*asked, "--json", "--planned", "7e23", "1e24"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["target_compute"] == TARGET and told["planned"] == 6
+    assert told["flagged"] and told["looks"][-1]["flag"] == "behind"
+    assert told["checkpoints"][0]["trials"] is None
+    assert (tmp_path / "out" / "monitor.png").stat().st_size > 10_000
+    assert len(pd.read_csv(tmp_path / "out" / "checkpoints.csv")) == 8
+    assert main([*asked, "--lag", "0.9", "0.1"]) == 0
+    out = capsys.readouterr().out
+    assert "0.90 ± 0.10 decades" in out and "position" in out and "updated" in out
+
+
+def test_command_says_when_the_posterior_is_unconverged(fitted, tmp_path, capsys):
+    unconverged(fitted).save(tmp_path / "p.nc")
+    median_run(fitted).to_csv(tmp_path / "run.csv", index=False)
+    asked = ["monitor", str(tmp_path / "p.nc"), str(tmp_path / "run.csv")]
+    assert main([*asked, "--target-compute", "1e24"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert out.count("unconverged: r_hat 1.234") == 3  # every table says so
+
+
+def test_command_refuses_in_a_sentence(fitted, saved, tmp_path, capsys):
+    run = str(tmp_path / "run.csv")
+    median_run(fitted).to_csv(run, index=False)
+    for asked, message in (
+        ([run, "--lag", "1", "2", "3"], "expected --lag MEAN"),
+        ([run, "--lag", "1", "--reference", run], "expected --lag or --reference"),
+        ([str(tmp_path / "run.xlsx")], "expected a file .parquet"),
+        ([str(tmp_path / "none.csv")], "No such file"),
+    ):
+        assert main(["monitor", str(saved), *asked]) == 2
+        assert message in capsys.readouterr().err

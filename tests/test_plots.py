@@ -1,0 +1,171 @@
+"""Pictures show the numbers of the fit: looked up in the drawn artists."""
+
+import warnings
+from dataclasses import replace
+from io import BytesIO
+
+import numpy as np
+import pytest
+from small_fit import HOSTILE, MODEL, PLAIN, TARGETS, small_fit, with_checks
+
+from cod_bayes import plots
+from cod_bayes.evidence import read_table
+from cod_bayes.fitting import Forecast
+
+FAILED = ["r_hat 1.234", "3 divergences"]
+
+
+@pytest.fixture(scope="module")
+def fit():
+    return small_fit()[1]
+
+
+def outlook(fit):
+    return Forecast(fit.idata["predictions"].to_dataset(), fit.failed_checks)
+
+
+POSTERIOR = {
+    "forecast": lambda fit: plots.forecast_figure(fit, outlook(fit)),
+    "clusters": plots.clusters_figure,
+    "predictability": plots.predictability_figure,
+    "mapping": lambda fit: plots.mapping_figure(fit, PLAIN),
+}
+
+
+def words(figure):
+    return [text.get_text() for text in figure.findobj(lambda a: hasattr(a, "get_text"))]
+
+
+def points(axis):
+    """y of all lines drawn as points."""
+    return [line.get_ydata() for line in axis.lines if line.get_linestyle() == "None"]
+
+
+@pytest.mark.parametrize("name", POSTERIOR)
+def test_a_failed_check_is_in_the_picture_and_a_passed_one_is_not(name, fit):
+    said = "\n".join(words(POSTERIOR[name](with_checks(fit, FAILED))))
+    assert "unconverged, not to be used: r_hat 1.234, 3 divergences" in said
+    assert "unconverged" not in "\n".join(words(POSTERIOR[name](with_checks(fit, []))))
+
+
+@pytest.mark.parametrize("name", [*POSTERIOR, "prior", "items"])
+def test_pictures_are_drawn_with_any_name(name, fit):
+    """Dollar signs are no mathematics, and nothing is warned of."""
+    evidence = small_fit()[0]
+    figure = {
+        **POSTERIOR,
+        "prior": plots.prior_predictive_figure,
+        "items": lambda fit: plots.items_figure(fit, evidence, HOSTILE),
+    }[name](fit)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure.savefig(BytesIO(), format="png")
+    assert plots._plain("$x$ and $") == r"\$x\$ and \$"
+
+
+def test_cluster_curves_are_the_curve_of_the_posterior(fit):
+    """y = g + (1 - g) exp(-exp(eta - beta (x - x_b)) - gamma), written out for one draw."""
+    curves = plots.cluster_curves(fit, PLAIN, np.array([1e22, 1e24]))
+    p, k = fit.idata["posterior"].to_dataset().isel(chain=1, draw=7), f"{PLAIN}/1"
+    eta, beta, gamma, g = (float(p[n].sel(cluster=k)) for n in ("eta", "beta", "gamma", "g"))
+    top = float(fit.idata["constant_data"].to_dataset()["x_ref"].sel(benchmark=PLAIN))
+    loss = np.exp(eta - beta * (np.array([22, 24]) - top)) + gamma
+    drawn = curves.isel(chain=1, draw=7).sel(cluster=k)
+    np.testing.assert_allclose(drawn, g + (1 - g) * np.exp(-loss))
+    assert (curves["difficulty"].values.size, curves.sizes["compute"]) == (
+        curves.sizes["cluster"],
+        2,
+    )
+
+
+def test_cluster_rates_average_to_the_score(fit):
+    """Rates are of half the trials with a correction at the edge: near, not equal."""
+    rates = plots.cluster_rates(fit, PLAIN)
+    constant = fit.idata["constant_data"].to_dataset()
+    mean = rates.values.T @ constant["weight"].sel(cluster=rates["cluster"]).values
+    np.testing.assert_allclose(mean, constant["score"].sel(benchmark=PLAIN), atol=0.01)
+
+
+def test_clusters_figure_draws_every_cluster_and_dashes_the_unpredictable(fit):
+    axis = plots.clusters_figure(fit, [PLAIN]).axes[0]
+    table = fit.summary()
+    own = table[table["benchmark"] == PLAIN]
+    curves = [line for line in axis.lines if len(line.get_xdata()) == 40]
+    dashed = sum(line.get_linestyle() == "--" for line in curves)
+    assert len(curves) == len(own) == len(points(axis))
+    assert dashed == (own["p_predictable"] < 0.5).sum() > 0
+
+
+def test_predictability_bars_are_as_wide_as_the_clusters(fit):
+    axis = plots.predictability_figure(fit, [PLAIN]).axes[0]
+    table = fit.summary()
+    own = table[table["benchmark"] == PLAIN].sort_values("p_predictable", ascending=False)
+    bars = axis.containers[1]
+    np.testing.assert_allclose([b.get_width() for b in bars], 100 * own["weight"])
+    np.testing.assert_allclose([b.get_height() for b in bars], own["p_predictable"])
+
+
+def test_mapping_figure_ends_at_its_corners_and_shows_the_anchor(fit):
+    rest, full = plots.mapping_figure(fit, PLAIN).axes
+    bands = plots.mapping_bands(fit, PLAIN)
+    np.testing.assert_allclose(bands["full"].isel(s=[0, -1]), [[0, 1]] * 5, atol=1e-12)
+    (anchor,) = plots.shown_anchors(fit, PLAIN).to_dict("records")
+    np.testing.assert_allclose(points(rest)[0], 100 * anchor["rest"])
+    w = bands.attrs["share"]
+    whole = w * anchor["subset"] + (1 - w) * anchor["rest"]
+    np.testing.assert_allclose(points(full)[0], 100 * whole)
+
+
+def test_mapping_figure_refuses_a_benchmark_without_a_rest(fit):
+    with pytest.raises(ValueError, match="subset is everything or nothing"):
+        plots.mapping_figure(fit, HOSTILE)
+
+
+def test_prior_picture_owes_the_posterior_nothing(fit):
+    before = plots.prior_predictive_figure(fit, [PLAIN]).axes[0].lines
+    other = fit.idata.copy(deep=True)
+    other["posterior"]["eta"].values += 1
+    after = plots.prior_predictive_figure(replace(fit, idata=other), [PLAIN]).axes[0].lines
+    for one, two in zip(before, after, strict=True):
+        np.testing.assert_array_equal(one.get_ydata(), two.get_ydata())
+
+
+def test_heat_map_has_every_item_once_clusters_together_and_from_easy_to_hard(fit):
+    evidence = small_fit()[0]
+    (image,) = plots.items_figure(fit, evidence, PLAIN).axes[0].images
+    data = evidence.benchmarks[PLAIN]
+    rate = 100 * data["rate"].values[:, data["role"].values == "ladder"]
+    shown = image.get_array()
+    assert sorted(map(tuple, shown)) == sorted(map(tuple, rate))
+    label = fit.clusters[PLAIN].membership.argmax(axis=1)
+    where = {tuple(row): k for row, k in zip(rate, label, strict=True)}
+    labels = [where[tuple(row)] for row in shown]
+    starts = [k for k in range(len(labels)) if k == 0 or labels[k] != labels[k - 1]]
+    assert len(starts) == len(set(labels)) > 1
+    means = [np.mean(rate[[where[tuple(r)] == labels[s] for r in rate]]) for s in starts]
+    assert means == sorted(means, reverse=True)
+
+
+def test_heat_map_refuses_a_saved_fit_and_other_evidence(fit):
+    evidence = small_fit()[0]
+    with pytest.raises(ValueError, match="fit the evidence again"):
+        plots.items_figure(replace(fit, clusters={}), evidence, PLAIN)
+    other = read_table(evidence.to_table()[lambda t: t["model"] != MODEL])
+    with pytest.raises(ValueError, match="the evidence that was fitted"):
+        plots.items_figure(fit, other, PLAIN)
+
+
+def test_unknown_benchmarks_are_refused_by_name(fit):
+    with pytest.raises(ValueError, match=r"expected a benchmark of the fit.*'nothing'"):
+        plots.clusters_figure(fit, ["nothing"])
+
+
+def test_forecast_picture_shows_ladder_and_targets(fit):
+    figure = plots.forecast_figure(fit, outlook(fit))
+    axis = figure.axes[fit.benchmarks.index(PLAIN)]
+    score = fit.idata["constant_data"].to_dataset()["score"].sel(benchmark=PLAIN).values
+    np.testing.assert_allclose(points(axis)[0], 100 * score)
+    middle = outlook(fit).summary().query("benchmark == @PLAIN")["q50"]
+    (bars,) = axis.containers
+    np.testing.assert_allclose(bars.lines[0].get_xdata(), TARGETS)
+    np.testing.assert_allclose(bars.lines[0].get_ydata(), 100 * middle)
