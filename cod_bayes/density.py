@@ -73,11 +73,10 @@ class Density:
         # Of each cluster the last measured model: its answer loss, within what can be told.
         last = M - 1 - np.argmax(data.measured[:, ::-1], axis=1)
         y = np.sin(data.z[np.arange(K), last]) ** 2
-        nu, mu_beta, phi = np.exp(prior[-1, 0]), prior[1, 0], 0.15
         g = np.clip(a / (a + b), 0.01, 0.9)
         loss = -np.log(np.clip((y - g) / (1 - g), 0.02, 0.98))
         scales = np.repeat(prior[N_GLOBAL:, 0], B)
-        curves = [np.full(K, mu_beta), ndtri(g), np.log(loss), np.full(K, ndtri(phi))]
+        curves = [np.full(K, prior[1, 0]), ndtri(g), np.log(loss), np.full(K, -1.0)]
         start = np.concatenate([prior[:N_GLOBAL, 0], scales, np.zeros(M), *curves])
         return cls((B, M, K), packed, start, first)
 

@@ -29,7 +29,7 @@ delta_bm, omega and eps are integrated out in closed form: per (b, m) the sums o
 
 are all that is needed, so the sampler moves only in curves and scales. The curves' coordinates are
 what the data at x_b show, Lambda = log(1 + nu exp(eta)) / nu + gamma, and its irreducible share
-phi = gamma / Lambda. With u = (1 - exp(-nu (1 - phi) Lambda)) / nu, eta = nu (1 - phi) Lambda + log u
+phi = gamma / Lambda. With R = (1 - phi) Lambda and u = (1 - exp(-nu R)) / nu, eta = nu R + log u
 and d(eta, gamma) = Lambda^2 / u d(log Lambda, phi) keeps the priors on eta and gamma as stated.
 
 All numbers of the evidence are `pm.Data`: the graph is the same for every evidence and every named
