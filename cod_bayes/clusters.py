@@ -178,7 +178,7 @@ def _measure(
     with np.errstate(invalid="ignore", divide="ignore"):
         pooled = successes / size
         known = np.isfinite(chance)
-        level = membership[known].T @ chance[known] / membership[known].sum(axis=0)
+        level = membership.T @ np.where(known, chance, 0.0) / (membership.T @ known.astype(float))
     trials = np.where(np.isfinite(trials), trials, np.inf)
     enough = size > 0.5  # less than half an item says nothing
     return Clusters(

@@ -270,6 +270,8 @@ def read_table(
         rows, cast = _cast(rows, families, ladder, hold_out, anchors, say)
         rows = _results(rows, say)
         models = _models(rows, cast, say)
+        done = ["compute", *_MODEL_NUMBERS]  # columns of a large table are worth their memory
+        rows = replace(rows, table=rows.table.drop(columns=done, errors="ignore"))
         parts = _dense(rows, models, say)
         parts = _drop_items(parts, say)
         models = models.loc[_present(models, parts)]

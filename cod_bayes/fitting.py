@@ -29,6 +29,7 @@ import xarray as xr
 
 from cod_bayes.curves import CURVE, DIMS, PARAMETERS, LadderData, accuracy
 from cod_bayes.evidence import Evidence, read_table
+from cod_bayes.files import replacing
 from cod_bayes.mapping import Mapping
 from cod_bayes.spec import Spec, load_spec
 
@@ -215,13 +216,10 @@ class Fit:
     def save(self, path: str | Path) -> None:
         """Write everything as netCDF; `load` and `az.from_netcdf` read it. Old file or new, never
         a half."""
-        path = Path(path)
-        part = path.with_name(path.name + ".part")
-        try:
-            self.idata.to_netcdf(part, engine="h5netcdf")
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        # In memory first: a full disk is then a refusal, not a crash inside the library.
+        content = self.idata.to_netcdf(engine="h5netcdf")
+        with replacing(Path(path)) as part:
+            part.write_bytes(content)
 
 
 def load(path: str | Path) -> Fit:
@@ -322,7 +320,7 @@ class _Target:
             weight,
             kept,
             float(c["trials"].values[b]),
-            [seed, 4, *model],
+            [seed, 4, b, *model],
             mapping,
         )
 

@@ -114,7 +114,10 @@ def bar_import(quick: bool) -> Iterator[Line]:
     for what, arguments in (
         ("import cod_bayes", ("-c", "import cod_bayes")),
         ("cod-bayes --help", ("-c", "from cod_bayes.cli import main; main()", "--help")),
-        ("imports of a forecast", ("-c", "import cod_bayes.fitting")),
+        (
+            "imports of a forecast",
+            ("-c", "import cod_bayes.fitting, cod_bayes.clusters, cod_bayes.sampling"),
+        ),
     ):
         fresh(*arguments)
         bar = "" if what.startswith("imports") else "0.5 s"
@@ -218,7 +221,7 @@ def bar_sampling(quick: bool) -> Iterator[Line]:
     from arviz_stats.base import array_stats
 
     from cod_bayes.clusters import Clusters
-    from cod_bayes.curves import accuracy
+    from cod_bayes.curves import CURVE, accuracy
     from cod_bayes.evidence import read_table
     from cod_bayes.fitting import ladder_data
     from cod_bayes.sampling import PARAMETERS, sample
@@ -251,7 +254,7 @@ def bar_sampling(quick: bool) -> Iterator[Line]:
     idata = sample(spec, data, random_seed=1, draws=draws, progressbar=False)
     ours = time.perf_counter() - start
     posterior = idata["posterior"].to_dataset()
-    curve = {name: posterior[name].values for name in ("eta", "beta", "gamma", "g")}
+    curve = {name: posterior[name].values for name in (*CURVE, "nu")}
     target = accuracy(np.log10(TARGET), data.x_ref[0], **curve)
     ess = least(split(target)), least(c for v in PARAMETERS for c in split(posterior[v].values))
 

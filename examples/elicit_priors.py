@@ -4,8 +4,8 @@
 
 Two statements about a typical cluster of a benchmark without guessing,
 
-    y_0 = its accuracy at the largest ladder model,      L_0 = -log y_0
-    y_1 = its accuracy with ten times the compute,       L_1 = -log y_1
+    y_0 = its accuracy at the largest ladder model,      L_0 = (y_0^-nu - 1) / nu
+    y_1 = its accuracy with ten times the compute,       L_1 = (y_1^-nu - 1) / nu
 
 fix the centres of two priors, as log L falls by beta per decade where nothing caps it:
 
@@ -24,21 +24,21 @@ import numpy as np
 import pandas as pd
 from own_model_spec import shipped, with_prior
 
-from cod_bayes.curves import LadderData, accuracy
-from cod_bayes.generate import CURVE, prior_draws
+from cod_bayes.curves import CURVE, LadderData, accuracy
+from cod_bayes.generate import prior_draws
 from cod_bayes.spec import Spec, load_spec
 
 DECADES = np.array([-3.0, -2.0, -1.0, 0.0, 1.0, 2.0])  # from the largest ladder model
 
 
-def centres(at_top: float, one_decade_on: float) -> tuple[float, float]:
-    """mu_eta and mu_beta of the two statements."""
+def centres(at_top: float, one_decade_on: float, nu: float) -> tuple[float, float]:
+    """mu_eta and mu_beta of the two statements, of items that differ by nu."""
     if not 0 < at_top < one_decade_on < 1:
         raise SystemExit(
             f"expected 0 < at-top < one-decade-on < 1, got {at_top} and {one_decade_on}; "
             "a cluster's accuracy rises with compute"
         )
-    loss = -np.log([at_top, one_decade_on])
+    loss = (np.array([at_top, one_decade_on]) ** -nu - 1) / nu
     return float(np.log(loss[0])), float(np.log(-np.diff(np.log(loss))[0]))
 
 
@@ -47,7 +47,7 @@ def prior_accuracy(spec: Spec, draws: int) -> np.ndarray:
     one, x = np.zeros(1), np.array([0.0])
     data = LadderData(["b"], ["b/0"], ["top"], np.array([0]), x, one, one[None], one[None], one)
     p = prior_draws(spec, data, np.random.default_rng(0), draws)
-    return accuracy(DECADES, 0.0, **{name: p[name] for name in CURVE})
+    return accuracy(DECADES, 0.0, **{name: p[name] for name in CURVE}, nu=p["nu"])
 
 
 def table(accuracies: np.ndarray) -> pd.DataFrame:
@@ -67,7 +67,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("elicited.toml"))
     parser.add_argument("--draws", type=int, default=20_000)
     asked = parser.parse_args()
-    mu_eta, mu_beta = centres(asked.at_top, asked.one_decade_on)
+    nu = float(np.exp(load_spec("cod").priors["nu"].mu))
+    mu_eta, mu_beta = centres(asked.at_top, asked.one_decade_on, nu)
 
     text = shipped().replace('name = "cod"', 'name = "elicited"', 1)
     why = f"a typical cluster is at {asked.at_top} at the top, {asked.one_decade_on} a decade on"

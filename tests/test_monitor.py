@@ -75,7 +75,7 @@ def test_one_run_walks_with_independent_steps_of_the_stated_variance(fitted):
     tree = fitted.idata.copy()
     p = tree["posterior"].to_dataset()
     still = {"beta": 1e-9, "eta": np.log(np.log(2)), "gamma": 0.0, "g": 0.0, "sigma_omega": 0.02}
-    still |= {"sigma_delta": 0.0, "sigma_model": 0.0, "tau": 0.0, "delta": 0.0}
+    still |= {"sigma_delta": 0.0, "sigma_model": 0.0, "tau": 0.0, "delta": 0.0, "nu": 1e-9}
     p = p.assign({name: xr.full_like(p[name], value) for name, value in still.items()})
     tree["posterior"] = xr.DataTree(p)
     x_ref = tree["constant_data"].to_dataset()["x_ref"].values[0]

@@ -64,14 +64,14 @@ def test_pictures_are_drawn_with_any_name(name, fit):
 
 
 def test_cluster_curves_are_the_curve_of_the_posterior(fit):
-    """y = g + (1 - g) exp(-exp(eta - beta (x - x_b)) - gamma), written out for one draw."""
+    """y = g + (1 - g) exp(-gamma) (1 + nu L)^(-1 / nu), written out for one draw."""
     curves = plots.cluster_curves(fit, PLAIN, np.array([1e22, 1e24]))
     p, k = fit.idata["posterior"].to_dataset().isel(chain=1, draw=7), f"{PLAIN}/1"
     eta, beta, gamma, g = (float(p[n].sel(cluster=k)) for n in ("eta", "beta", "gamma", "g"))
     top = float(fit.idata["constant_data"].to_dataset()["x_ref"].sel(benchmark=PLAIN))
-    loss = np.exp(eta - beta * (np.array([22, 24]) - top)) + gamma
+    loss, nu = np.exp(eta - beta * (np.array([22, 24]) - top)), float(p["nu"].sel(benchmark=PLAIN))
     drawn = curves.isel(chain=1, draw=7).sel(cluster=k)
-    np.testing.assert_allclose(drawn, g + (1 - g) * np.exp(-loss))
+    np.testing.assert_allclose(drawn, g + (1 - g) * np.exp(-gamma) * (1 + nu * loss) ** (-1 / nu))
     assert (curves["difficulty"].values.size, curves.sizes["compute"]) == (
         curves.sizes["cluster"],
         2,

@@ -127,7 +127,9 @@ def test_the_convergence_table_agrees_with_the_checks(fit):
     """A cross, with its figure, where `sampling.convergence` names a failure and nowhere else."""
     few = fit.idata.copy()
     for group in ("posterior", "sample_stats"):
-        few[group] = xr.DataTree(fit.idata[group].to_dataset().isel(draw=slice(0, 40)))
+        few[group] = xr.DataTree(
+            fit.idata[group].to_dataset().isel(draw=slice(0, 40)).copy(deep=True)
+        )
     few["sample_stats"]["diverging"].values[0, :3] = True
     for tree in (fit.idata, few):
         words = said(str(_diagnostics(replace(fit, idata=tree))))

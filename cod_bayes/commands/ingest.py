@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cod_bayes.files import replacing
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -86,12 +88,13 @@ def check_suffix(out: Path) -> Path:
 def write(table: pd.DataFrame, path: Path) -> None:
     """The table as a file that `cod_bayes.read_table` reads, by its suffix."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".parquet":
-        table.to_parquet(path, index=False)
-    elif path.suffix == ".jsonl":
-        table.to_json(path, orient="records", lines=True, force_ascii=False)
-    else:
-        table.to_csv(path, index=False, sep="\t" if path.suffix == ".tsv" else ",")
+    with replacing(path) as part:
+        if path.suffix == ".parquet":
+            table.to_parquet(part, index=False)
+        elif path.suffix == ".jsonl":
+            table.to_json(part, orient="records", lines=True, force_ascii=False, compression=None)
+        else:
+            table.to_csv(part, index=False, sep="\t" if path.suffix == ".tsv" else ",")
 
 
 def _summary(table: pd.DataFrame) -> pd.DataFrame:

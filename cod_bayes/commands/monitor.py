@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cod_bayes.files import replacing
+
 if TYPE_CHECKING:
     from cod_bayes.fitting import Fit
     from cod_bayes.monitor import Monitored
@@ -91,8 +93,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.out is not None:
         arguments.out.mkdir(parents=True, exist_ok=True)
         for name in ("checkpoints", "looks", "forecast"):
-            getattr(monitored, name).to_csv(arguments.out / f"{name}.csv", index=False)
-        monitor_figure(monitored).savefig(arguments.out / "monitor.png", dpi=150)
+            with replacing(arguments.out / f"{name}.csv") as part:
+                getattr(monitored, name).to_csv(part, index=False)
+        with replacing(arguments.out / "monitor.png") as part:
+            monitor_figure(monitored).savefig(part, dpi=150, format="png")
     if arguments.json:
         print(monitored.to_json())
         return 0

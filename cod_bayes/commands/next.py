@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cod_bayes.files import replacing
+
 if TYPE_CHECKING:
     from cod_bayes.next_run import NextRun
 
@@ -64,8 +66,10 @@ def run(arguments: argparse.Namespace) -> int:
     )
     if arguments.out is not None:
         arguments.out.mkdir(parents=True, exist_ok=True)
-        found.table.to_csv(arguments.out / "candidates.csv", index=False)
-        next_figure(found).savefig(arguments.out / "next.png", dpi=150)
+        with replacing(arguments.out / "candidates.csv") as part:
+            found.table.to_csv(part, index=False)
+        with replacing(arguments.out / "next.png") as part:
+            next_figure(found).savefig(part, dpi=150, format="png")
     if arguments.json:
         print(found.to_json())
         return 0
