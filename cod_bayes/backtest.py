@@ -38,6 +38,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from cod_bayes.evidence import Evidence, read_table
+from cod_bayes.files import replacing
 from cod_bayes.rivals import RIVALS
 from cod_bayes.scoring import score_table, summarise
 from cod_bayes.spec import load_spec
@@ -318,9 +319,8 @@ def _frame(rows: list[Row]) -> pd.DataFrame:
 def _write(done: dict[Key, list[Row]], file: Path) -> None:
     """The whole file anew, then moved into place: never a torn row, nor half a joint fit."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(file.name + ".part")
-    _frame([row for rows in done.values() for row in rows]).to_csv(part, index=False)
-    part.replace(file)
+    with replacing(file) as part:
+        _frame([row for rows in done.values() for row in rows]).to_csv(part, index=False)
 
 
 def _read(file: Path) -> dict[Key, list[Row]]:

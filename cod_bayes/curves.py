@@ -75,6 +75,16 @@ def accuracy(x: Any, x_ref: Any, eta: Any, beta: Any, gamma: Any, g: Any, nu: An
     return g + (1 - g) * np.exp(-scaling - gamma)
 
 
+def arcsine(rate: np.ndarray, trials: np.ndarray) -> np.ndarray:
+    """Arcsine root of pass rates, radians; trials NaN or inf where they are not counted.
+
+    Anscombe's correction keeps zero counts off the edge; without a count the rate stands.
+    """
+    known = np.isfinite(trials)
+    n = np.where(known, trials, 1.0)
+    return np.arcsin(np.sqrt(np.where(known, (rate * n + 0.375) / (n + 0.75), rate)))
+
+
 def floor_prior(chance: np.ndarray, pseudo_items: float) -> tuple[np.ndarray, np.ndarray]:
     """Beta parameters of g: around the chance level, or Beta(1, 4) where it is unknown."""
     known = np.isfinite(chance)

@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from cod_bayes.curves import CURVE, DIMS, PARAMETERS, LadderData, accuracy
+from cod_bayes.curves import CURVE, DIMS, PARAMETERS, LadderData, accuracy, arcsine
 from cod_bayes.evidence import Evidence, read_table
 from cod_bayes.files import replacing
 from cod_bayes.mapping import Mapping
@@ -187,6 +187,7 @@ class Fit:
         if not (np.isfinite(compute).all() and (compute > 0).all()):
             raise ValueError(f"expected compute > 0 in FLOPs, got {compute.tolist()}")
         p = self.idata["posterior"].to_dataset()
+        value, kept = _in_one_row(p), self._kept
         shape = (p.sizes["chain"], p.sizes["draw"], len(self.benchmarks), len(compute))
         score, subset = np.empty(shape), np.full(shape, np.nan)
         share = np.zeros(len(self.benchmarks))
@@ -194,13 +195,14 @@ class Fit:
         model = [model_seed] if model_seed else []
         own = np.random.default_rng([seed, 1, *model]).standard_normal(shape[0] * shape[1])
         for b in range(len(self.benchmarks)):
-            target = _Target.of(self, b, np.log10(compute), own, one_run, model)
+            target = _Target.of(self, value, kept, b, np.log10(compute), own, one_run, model)
             if not measured:
                 target = replace(target, trials=np.inf)
             share[b] = target.share
-            score[:, :, b] = target.full().reshape(*shape[:2], -1)
+            clusters = target.clusters()
+            score[:, :, b] = target.full(clusters).reshape(*shape[:2], -1)
             if target.share > 0:
-                subset[:, :, b] = target.subset().reshape(*shape[:2], -1)
+                subset[:, :, b] = target.subset(clusters).reshape(*shape[:2], -1)
         dims = ("chain", "draw", "benchmark", "compute")
         coords: dict[str, Any] = {"chain": p["chain"], "draw": p["draw"]}
         coords |= {"benchmark": self.benchmarks, "compute": compute}
@@ -211,7 +213,13 @@ class Fit:
     def mapping(self, benchmark: str) -> Mapping | None:
         """The latent function from the subset to the benchmark; None where there is no rest."""
         b = self.benchmarks.index(benchmark)
-        return _Target.of(self, b, np.zeros(1), np.zeros(1), False, []).mapping
+        value = _in_one_row(self.idata["posterior"].to_dataset())
+        return _mapping(self, b, *_own(self, value, self._kept, b))
+
+    @property
+    def _kept(self) -> np.ndarray:
+        """Clusters in the predictable subset of their benchmark. (cluster,)"""
+        return self.predictable.values >= self.spec.constants["predictable_probability"]
 
     def save(self, path: str | Path) -> None:
         """Write everything as netCDF; `load` and `az.from_netcdf` read it. Old file or new, never
@@ -272,21 +280,20 @@ class _Target:
 
     @classmethod
     def of(
-        cls, fit: Fit, b: int, x: np.ndarray, own: np.ndarray, one_run: bool, model: list[int]
+        cls,
+        fit: Fit,
+        value: dict[str, np.ndarray],
+        kept: np.ndarray,
+        b: int,
+        x: np.ndarray,
+        own: np.ndarray,
+        one_run: bool,
+        model: list[int],
     ) -> _Target:
         seed = int(fit.idata.attrs["random_seed"])
         rng = np.random.default_rng([seed, 2, b, *model])
         c = fit.idata["constant_data"].to_dataset()
-        p = fit.idata["posterior"].to_dataset().stack(sample=("chain", "draw"))
-        ours = np.flatnonzero(c["benchmark_of_cluster"].values == fit.benchmarks[b])
-        value = {
-            name: p[name].transpose("sample", *DIMS.get(name, ())).values for name in PARAMETERS
-        }
-        curve = {name: value[name][:, ours] for name in CURVE}
-        curve["nu"] = np.repeat(value["nu"][:, b, None], len(ours), axis=1)
-        weight = c["weight"].values[ours]
-        threshold = fit.spec.constants["predictable_probability"]
-        kept = fit.predictable.values[ours] >= threshold
+        curve, weight, kept = _own(fit, value, kept, b)
         x_ref = float(c["x_ref"].values[b])
         top = int(c["top"].values[b])
         draws = len(value["mu_eta"])
@@ -297,21 +304,7 @@ class _Target:
         walk = rng.standard_normal(draws)[:, None] * np.sqrt(np.abs(away))
         if one_run:
             walk = _walk(away, draws, np.random.default_rng([seed, 5, b]))
-        eps = rng.standard_normal((draws, len(ours))) * value["tau"][:, b, None]
-        mapping = None
-        if 0 < weight[kept].sum() < 1 - 1e-9:
-            path = _PATH[None, :] + np.zeros((draws, 1))
-            subset, rest = (_mean(curve, path, weight, choice) for choice in (kept, ~kept))
-            a = fit.idata["anchors"].to_dataset()
-            shown = np.stack([a[name].values[b] for name in ("subset", "rest", "n_rest")], axis=-1)
-            mapping = Mapping.of(
-                float(weight[kept].sum()),
-                subset,
-                rest,
-                shown[np.isfinite(shown).all(axis=1)],
-                fit.spec.constants["mapping_scatter"],
-                np.random.default_rng([seed, 3, b]),
-            )
+        eps = rng.standard_normal((draws, len(weight))) * value["tau"][:, b, None]
         return cls(
             curve,
             away[None, :] + delta[:, None],
@@ -321,7 +314,7 @@ class _Target:
             kept,
             float(c["trials"].values[b]),
             [seed, 4, b, *model],
-            mapping,
+            _mapping(fit, b, curve, weight, kept),
         )
 
     @property
@@ -333,14 +326,13 @@ class _Target:
         y = accuracy(self.x[:, :, None], 0.0, **{k: v[:, None, :] for k, v in self.curve.items()})
         return _shift(y, self.omega[:, :, None] + self.eps[:, None, :])
 
-    def subset(self) -> np.ndarray:
-        """Measured score of the predictable subset, (draw, compute)."""
+    def subset(self, scores: np.ndarray) -> np.ndarray:
+        """Measured score of the predictable subset, (draw, compute); scores of `clusters`."""
         kept = self.weight * self.kept
-        return self._measured(self.clusters() @ kept / kept.sum(), self.share)
+        return self._measured(scores @ kept / kept.sum(), self.share)
 
-    def full(self) -> np.ndarray:
-        """Measured score of the benchmark, (draw, compute)."""
-        scores = self.clusters()
+    def full(self, scores: np.ndarray) -> np.ndarray:
+        """Measured score of the benchmark, (draw, compute); scores of `clusters`."""
         if self.mapping is None:
             return self._measured(scores @ self.weight / self.weight.sum(), 1.0)
         kept = self.weight * self.kept
@@ -358,6 +350,48 @@ class _Target:
         n = max(round(self.trials * share), 1)
         rng = np.random.default_rng([*self.seed, n])  # the subset's noise owes the rest nothing
         return rng.binomial(n, np.clip(score, 0, 1)) / n
+
+
+def _in_one_row(p: xr.Dataset) -> dict[str, np.ndarray]:
+    """Every parameter of the posterior, (draw of any chain, dim)."""
+    draws = p.sizes["chain"] * p.sizes["draw"]
+    value = {}
+    for name in PARAMETERS:
+        dims = DIMS.get(name, ())
+        ordered = p[name].transpose("chain", "draw", *dims).values
+        value[name] = ordered.reshape(draws, *(p.sizes[dim] for dim in dims))
+    return value
+
+
+def _own(
+    fit: Fit, value: dict[str, np.ndarray], kept: np.ndarray, b: int
+) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    """One benchmark's curves (draw, cluster), its clusters' shares of items, and which are kept."""
+    c = fit.idata["constant_data"].to_dataset()
+    ours = np.flatnonzero(c["benchmark_of_cluster"].values == fit.benchmarks[b])
+    curve = {name: value[name][:, ours] for name in CURVE}
+    curve["nu"] = np.repeat(value["nu"][:, b, None], len(ours), axis=1)
+    return curve, c["weight"].values[ours], kept[ours]
+
+
+def _mapping(
+    fit: Fit, b: int, curve: dict[str, np.ndarray], weight: np.ndarray, kept: np.ndarray
+) -> Mapping | None:
+    """From the curves' paths and the anchors; None where all or nothing is in the subset."""
+    if not 0 < weight[kept].sum() < 1 - 1e-9:
+        return None
+    path = _PATH[None, :] + np.zeros((len(curve["eta"]), 1))
+    subset, rest = (_mean(curve, path, weight, choice) for choice in (kept, ~kept))
+    a = fit.idata["anchors"].to_dataset()
+    shown = np.stack([a[name].values[b] for name in ("subset", "rest", "n_rest")], axis=-1)
+    return Mapping.of(
+        float(weight[kept].sum()),
+        subset,
+        rest,
+        shown[np.isfinite(shown).all(axis=1)],
+        fit.spec.constants["mapping_scatter"],
+        np.random.default_rng([int(fit.idata.attrs["random_seed"]), 3, b]),
+    )
 
 
 def _walk(away: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
@@ -412,8 +446,9 @@ def fit(
         EvidenceError, SpecError: before anything is sampled.
     """
     # What only a fit needs takes seconds to import; decisions on a saved posterior do without.
+    from cod_bayes.checks import convergence
     from cod_bayes.clusters import cluster
-    from cod_bayes.sampling import convergence, sample
+    from cod_bayes.sampling import sample
 
     if not isinstance(evidence, Evidence):
         evidence = read_table(evidence)
@@ -479,12 +514,8 @@ def ladder_data(
         chance.append(found.chance)
     p, n = np.concatenate(rate), np.concatenate(trials)
     measured = np.isfinite(p) & (n > 0)
-    # Anscombe's correction keeps zero counts off the edge; without a count the rate stands.
-    with np.errstate(invalid="ignore"):
-        shrunk = np.where(np.isfinite(n), (p * n + 0.375) / (n + 0.75), p)
-        z = np.arcsin(np.sqrt(np.clip(shrunk, 0, 1)))
-        sampling = 1 / (4 * np.where(measured, n, 1.0))
-        noise = np.where(measured, sampling + evaluation_noise**2, np.inf)
+    sampling = 1 / (4 * np.where(measured, n, 1.0))
+    noise = np.where(measured, sampling + evaluation_noise**2, np.inf)
     return LadderData(
         list(clusters),
         names,
@@ -492,7 +523,7 @@ def ladder_data(
         np.array(of_cluster),
         x,
         np.array(x_ref),
-        np.where(measured, z, 0.0),
+        np.where(measured, arcsine(p, n), 0.0),
         noise,
         np.concatenate(chance),
     )

@@ -51,6 +51,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from cod_bayes.curves import arcsine
 from cod_bayes.fitting import Fit
 
 _STEP = 0.3  # decades over which the rise is taken: long enough to drown what no curve follows
@@ -152,7 +153,7 @@ def monitor(
     cells = _with_planned(seen, to_come)
     run = _Run.of(fit, cells, target_compute, lag, lag_sd)
     now = cells["rate"].notna().to_numpy()
-    observed = _arcsine(cells["rate"].to_numpy()[now], cells["trials"].to_numpy()[now])
+    observed = arcsine(cells["rate"].to_numpy()[now], cells["trials"].to_numpy()[now])
     moment = cells["compute"].to_numpy()
     placed, forecast = _update(run, cells, observed, moment[now], fit.benchmarks)
     looks = _looks(run, observed, moment, now, alpha)
@@ -195,7 +196,7 @@ def estimate_lag(fit: Fit, reference: pd.DataFrame | str | Path) -> tuple[float,
         )
     run = _Run.of(fit, seen, final, 0.0, 0.0)
     rise = np.where(seen["compute"] < final, run.rise, 0.0)
-    y = _arcsine(seen["rate"].to_numpy(), seen["trials"].to_numpy())
+    y = arcsine(seen["rate"].to_numpy(), seen["trials"].to_numpy())
     inverse = np.linalg.pinv(np.cov(run.y, rowvar=False).reshape(len(y), -1), hermitian=True)
     away, power = run.y.mean(axis=0) - y, rise @ inverse @ rise
     left = away - rise * (rise @ inverse @ away) / max(power, 1e-12)
@@ -362,14 +363,7 @@ def _measure(
     known = np.isfinite(trials)
     n = np.where(known, trials, 1).round().astype(int)
     rate = rng.binomial(n, _score(shaken)) / n
-    return np.where(known, _arcsine(rate, trials), np.clip(shaken, 0, np.pi / 2))
-
-
-def _arcsine(rate: np.ndarray, trials: np.ndarray) -> np.ndarray:
-    """With Anscombe's correction where trials are counted, as the ladder is fitted."""
-    known = np.isfinite(trials)
-    n = np.where(known, trials, 1.0)
-    return np.arcsin(np.sqrt(np.where(known, (rate * n + 0.375) / (n + 0.75), rate)))
+    return np.where(known, arcsine(rate, trials), np.clip(shaken, 0, np.pi / 2))
 
 
 def _score(z: np.ndarray) -> np.ndarray:

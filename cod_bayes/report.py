@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from arviz_stats.base import array_stats
 
+from cod_bayes import checks
+from cod_bayes.curves import PARAMETERS
 from cod_bayes.files import replacing
 from cod_bayes.plots import (
     benchmark_mean,
@@ -39,7 +40,6 @@ _BANDS = (0.05, 0.25, 0.5, 0.75, 0.95)
 _GRID = 40  # points of a curve
 _LEVELS = 7  # of difficulty, as colours
 _MOST_GOALS = 12  # columns of a decision table
-_R_HAT, _ESS, _E_BFMI = 1.01, 400, 0.3  # the limits of `cod_bayes.sampling`
 _MARKS = {"forecastable": ("●", "good"), "wide": ("◐", "fair"), "not forecastable": ("○", "poor")}
 _ROUTES = {
     "one_cluster": "all items together",
@@ -580,33 +580,28 @@ def _mappings(fit: Fit) -> _Markup:
 def _diagnostics(fit: Fit) -> _Markup:
     posterior, stats = (fit.idata[g].to_dataset() for g in ("posterior", "sample_stats"))
     rows: list[list[object]] = []
-    for name, values in posterior.data_vars.items():
-        draws = values.transpose("chain", "draw", ...).values
-        columns = draws.reshape(*draws.shape[:2], -1).transpose(2, 0, 1)
-        moving = [column for column in columns if np.ptp(column) > 0]
-        if moving:
-            r_hat = max(float(array_stats.rhat(c, method="rank")) for c in moving)
-            bulk = min(float(array_stats.ess(c, method="bulk")) for c in moving)
-            tail = min(float(array_stats.ess(c, method="tail", prob=(0.05, 0.95))) for c in moving)
+    for name in PARAMETERS:
+        columns = checks.moving(posterior, name)
+        if columns:
+            r_hat, bulk = checks.worst_r_hat(columns), checks.least_bulk_ess(columns)
             rows.append(
                 [
                     name,
-                    len(moving),
-                    _check(f"{r_hat:.3f}", r_hat < _R_HAT),
-                    _check(f"{bulk:,.0f}", bulk > _ESS),
-                    f"{tail:,.0f}",
+                    len(columns),
+                    _check(f"{r_hat:.3f}", r_hat < checks.R_HAT),
+                    _check(f"{bulk:,.0f}", bulk > checks.BULK_ESS),
+                    f"{checks.least_tail_ess(columns):,.0f}",
                 ]
             )
-    divergent = int(stats["diverging"].sum())
-    energy = stats["energy"].transpose("chain", "draw").values
-    e_bfmi = float(((np.diff(energy) ** 2).mean(axis=1) / energy.var(axis=1)).min())
+    divergent, e_bfmi = checks.divergences(stats), checks.least_e_bfmi(stats)
     chains, draws_each = posterior.sizes["chain"], posterior.sizes["draw"]
     sampler = [
         ["chains × draws", f"{chains} × {draws_each:,}", ""],
         ["divergences", _check(f"{divergent}", divergent == 0), "none"],
-        ["smallest E-BFMI", _check(f"{e_bfmi:.2f}", e_bfmi > _E_BFMI), f"> {_E_BFMI}"],
+        ["smallest E-BFMI", _check(f"{e_bfmi:.2f}", e_bfmi > checks.E_BFMI), f"> {checks.E_BFMI}"],
     ]
-    heads = ["parameter", "values", f"worst r̂ (< {_R_HAT})", f"least bulk ESS (> {_ESS})"]
+    limits = f"worst r̂ (< {checks.R_HAT})", f"least bulk ESS (> {checks.BULK_ESS})"
+    heads = ["parameter", "values", *limits]
     return _join(
         [
             _tag("h3", "Convergence"),

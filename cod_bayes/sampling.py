@@ -1,18 +1,22 @@
-"""NUTS over the model's density, and the checks that every posterior carries.
+"""NUTS over the model's density.
 
 The sampler is nutpie on `cod_bayes.density`: nothing is compiled but the density itself, once per
-installation. The checks: r_hat < 1.01, bulk ESS > 400, no divergences, E-BFMI > 0.3.
+installation.
 """
 
 from __future__ import annotations
 
 import os
+import signal
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 
 import numpy as np
 import nutpie
 import xarray as xr
-from arviz_stats.base import array_stats
 from nutpie.compile_pymc import CompiledPyMCModel
 
 from cod_bayes.curves import DIMS, PARAMETERS, LadderData
@@ -31,7 +35,11 @@ def sample(
     target_accept: float = 0.9,
     progressbar: bool = True,
 ) -> xr.DataTree:
-    """Groups posterior and sample_stats; dims chain, draw and those of `DIMS`."""
+    """Groups posterior and sample_stats; dims chain, draw and those of `DIMS`.
+
+    Raises:
+        KeyboardInterrupt: it came before the last draw.
+    """
     density = Density.of(spec, data)
     size = density.size
     # By hand, the class that nutpie compiles PyMC models to: the density is there already.
@@ -52,7 +60,7 @@ def sample(
         _shapes={"theta": (size,)},
         _coords={"coordinate": np.arange(size)},
     )
-    with warnings.catch_warnings():
+    with _interruptible(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the checks name what failed
         raw = nutpie.sample(
             model,
@@ -75,26 +83,27 @@ def sample(
     )
 
 
-def convergence(idata: xr.DataTree) -> list[str]:
-    """The checks that fail, each with its figure."""
-    rank, bulk = [], []
-    posterior, stats = (idata[name].to_dataset() for name in ("posterior", "sample_stats"))
-    for name in PARAMETERS:
-        values = posterior[name].values
-        for column in values.reshape(*values.shape[:2], -1).transpose(2, 0, 1):
-            if np.ptp(column) > 0:  # `delta` of a single benchmark is 0
-                rank.append(float(array_stats.rhat(column, method="rank")))
-                bulk.append(float(array_stats.ess(column, method="bulk")))
-    divergent = int(stats["diverging"].sum())
-    energy = stats["energy"].values
-    e_bfmi = (np.diff(energy, axis=1) ** 2).mean(axis=1) / energy.var(axis=1)
-    failed = []
-    if not max(rank) < 1.01:
-        failed.append(f"r_hat {max(rank):.3f}")
-    if not min(bulk) > 400:
-        failed.append(f"bulk ESS {min(bulk):.0f}")
-    if divergent:
-        failed.append(f"{divergent} divergences")
-    if not e_bfmi.min() > 0.3:
-        failed.append(f"E-BFMI {e_bfmi.min():.2f}")
-    return failed
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """An interrupt that the sampler keeps to itself, with half a trace or none, is raised again."""
+    before, came = signal.getsignal(signal.SIGINT), False
+    main = threading.current_thread() is threading.main_thread()
+    if not main or not callable(before):  # no interrupt comes here, or it is ignored
+        yield
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal came
+        came = True
+        before(number, frame)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    except Exception:
+        if not came:
+            raise
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt

@@ -221,10 +221,10 @@ def bar_sampling(quick: bool) -> Iterator[Line]:
     from arviz_stats.base import array_stats
 
     from cod_bayes.clusters import Clusters
-    from cod_bayes.curves import CURVE, accuracy
+    from cod_bayes.curves import CURVE, PARAMETERS, accuracy
     from cod_bayes.evidence import read_table
     from cod_bayes.fitting import ladder_data
-    from cod_bayes.sampling import PARAMETERS, sample
+    from cod_bayes.sampling import sample
     from cod_bayes.spec import load_spec
 
     rng = np.random.default_rng(0)

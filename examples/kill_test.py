@@ -107,6 +107,8 @@ def serve():
     import cod_bayes.sampling  # noqa: F401
     from cod_bayes.cli import main
 
+    # A shell's background jobs ignore interrupts, and so would their children.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     print(json.dumps("ready"), flush=True)
     for line in sys.stdin:
         order = json.loads(line)

@@ -1,4 +1,4 @@
-"""One small fit with every part that a picture shows, under names that no page may trust."""
+"""Small fits: one with every part that a picture shows, under names that no page may trust."""
 
 import json
 import warnings
@@ -30,6 +30,25 @@ def small_fit():
         fitted = fit(evidence, random_seed=1, draws=250, tune=300, progressbar=False)
     fitted.forecast(TARGETS)
     return evidence, fitted
+
+
+def run_fit(models):
+    """Two simulated benchmarks on these of the paper's models, 16 trials, no anchor."""
+    from cod_bayes.fitting import fit
+    from cod_bayes.simulate import PAPER_BENCHMARKS, PAPER_LADDER, simulate
+
+    world = simulate(
+        2,
+        benchmarks=PAPER_BENCHMARKS[:2],
+        ladder=PAPER_LADDER[models],
+        items_scale=0.03,
+        trials=16,
+        anchors=0,
+        include_target=False,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return fit(world.evidence, random_seed=1, draws=500, tune=500, progressbar=False)
 
 
 def with_checks(fit, failed):

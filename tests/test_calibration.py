@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cod_bayes.curves import LadderData
+from cod_bayes.curves import PARAMETERS, LadderData
 from cod_bayes.generate import prior_draws, replicate
-from cod_bayes.sampling import PARAMETERS, sample
+from cod_bayes.sampling import sample
 from cod_bayes.spec import load_spec
 
 SPEC = load_spec("cod")

@@ -39,7 +39,7 @@ def test_a_killed_run_leaves_whole_files_and_its_rerun_is_undisturbed(launcher, 
     assert any(killed for *_, killed in found)
 
 
-@pytest.mark.parametrize("share", [0.02, 0.05, 0.1])
+@pytest.mark.parametrize("share", [0.02, 0.05, 0.1, 0.2, 0.3])
 def test_an_interrupt_is_130_and_one_line(launcher, done, share, tmp_path):
     folder, seconds = done
     command = forecast(folder / "evidence.csv", tmp_path / "out")

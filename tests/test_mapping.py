@@ -153,7 +153,7 @@ def fits():
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("ignore")
         # One attempt: a few draws serve here, however far from converged.
-        patch.setattr("cod_bayes.sampling.convergence", lambda idata: [])
+        patch.setattr("cod_bayes.checks.convergence", lambda idata: [])
         for name, rows in {"with": table, "without": table[table["role"] != "anchor"]}.items():
             made[name] = fit(
                 read_table(rows), random_seed=2, draws=100, tune=200, chains=2, progressbar=False

@@ -9,12 +9,11 @@ import pytest
 import xarray as xr
 from scipy import stats
 
-from cod_bayes.curves import LadderData, accuracy, floor_prior
+from cod_bayes.curves import DIMS, PARAMETERS, LadderData, accuracy, floor_prior
 from cod_bayes.density import GLOBAL, N_GLOBAL, Density
 from cod_bayes.fitting import Fit
 from cod_bayes.generate import log_likelihood, log_prior, prior_draws, replicate
 from cod_bayes.model import build
-from cod_bayes.sampling import DIMS, PARAMETERS
 from cod_bayes.spec import load_spec
 
 SPEC = load_spec("cod")

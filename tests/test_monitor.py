@@ -1,16 +1,16 @@
 """A run's checkpoints: bands, update, flag; on a small fit, with runs of known deviation."""
 
 import json
-import warnings
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from small_fit import run_fit, with_checks
 
 from cod_bayes.cli import main
-from cod_bayes.fitting import Fit, fit
+from cod_bayes.fitting import Fit
 from cod_bayes.monitor import (
     _condition,
     estimate_lag,
@@ -18,7 +18,6 @@ from cod_bayes.monitor import (
     monitor_figure,
     read_checkpoints,
 )
-from cod_bayes.simulate import PAPER_BENCHMARKS, PAPER_LADDER, simulate
 
 TARGET = 1e24
 LOOKS = TARGET * np.array([0.02, 0.1, 0.3, 0.6])
@@ -26,18 +25,7 @@ LOOKS = TARGET * np.array([0.02, 0.1, 0.3, 0.6])
 
 @pytest.fixture(scope="module")
 def fitted():
-    world = simulate(
-        2,
-        benchmarks=PAPER_BENCHMARKS[:2],
-        ladder=PAPER_LADDER[2:7],
-        items_scale=0.03,
-        trials=16,
-        anchors=0,
-        include_target=False,
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return fit(world.evidence, random_seed=1, draws=500, tune=500, progressbar=False)
+    return run_fit(slice(2, 7))
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +37,7 @@ def saved(fitted, tmp_path_factory):
 
 
 def unconverged(fitted):
-    tree = fitted.idata.copy()
-    tree.attrs = fitted.idata.attrs | {"failed_checks": json.dumps(["r_hat 1.234"])}
-    return Fit(tree)
+    return with_checks(fitted, ["r_hat 1.234"])
 
 
 def table(fitted, score, compute=LOOKS):

@@ -1,41 +1,27 @@
 """What further data is worth: known answers of the regression, then on a small fit."""
 
 import json
-import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
+from small_fit import run_fit, with_checks
 
 from cod_bayes.cli import main
-from cod_bayes.fitting import Fit, fit
+from cod_bayes.fitting import Fit
 from cod_bayes.mapping import Mapping
 from cod_bayes.next_run import next_figure, next_run, residual_variance
-from cod_bayes.simulate import PAPER_BENCHMARKS, PAPER_LADDER, simulate
 
 TARGET = 1e24
 
 
 @pytest.fixture(scope="module")
 def fitted():
-    world = simulate(
-        2,
-        benchmarks=PAPER_BENCHMARKS[:2],
-        ladder=PAPER_LADDER[2:6],
-        items_scale=0.03,
-        trials=16,
-        anchors=0,
-        include_target=False,
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return fit(world.evidence, random_seed=1, draws=500, tune=500, progressbar=False)
+    return run_fit(slice(2, 6))
 
 
 def unconverged(fitted):
-    tree = fitted.idata.copy()
-    tree.attrs = fitted.idata.attrs | {"failed_checks": json.dumps(["r_hat 1.234"])}
-    return Fit(tree)
+    return with_checks(fitted, ["r_hat 1.234"])
 
 
 def test_a_linear_and_a_quadratic_share_of_the_variance_are_found():

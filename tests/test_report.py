@@ -15,10 +15,10 @@ import pytest
 import xarray as xr
 from small_fit import HOSTILE, MODEL, PLAIN, TARGETS, small_fit, with_checks
 
+from cod_bayes.checks import convergence
 from cod_bayes.cli import main
 from cod_bayes.fitting import Forecast, load
 from cod_bayes.report import _Chart, _diagnostics, _goals, _ticks, page, write_report
-from cod_bayes.sampling import convergence
 
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -124,7 +124,7 @@ def test_a_converged_page_has_no_alarm(fit, outlook):
 
 
 def test_the_convergence_table_agrees_with_the_checks(fit):
-    """A cross, with its figure, where `sampling.convergence` names a failure and nowhere else."""
+    """A cross, with its figure, where `checks.convergence` names a failure and nowhere else."""
     few = fit.idata.copy()
     for group in ("posterior", "sample_stats"):
         few[group] = xr.DataTree(

@@ -1,13 +1,25 @@
-"""What the commands on saved posteriors share."""
+"""What commands share: how they print, and what they read from a saved posterior."""
 
 from __future__ import annotations
 
+import argparse
+import json
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from cod_bayes.fitting import Fit
+
+
+def output_options(parser: argparse.ArgumentParser, silenced: str) -> None:
+    """--json and --quiet. silenced: what the latter leaves out."""
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object in place of the table"
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help=f"{silenced}; warnings stay")
 
 
 def console() -> Console:
@@ -15,6 +27,11 @@ def console() -> Console:
     from rich.console import Console
 
     return Console(width=None if sys.stdout.isatty() else 140)
+
+
+def print_json(found: dict[str, Any]) -> None:
+    """One object, indented."""
+    print(json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def unconverged(failed_checks: Sequence[str]) -> str:
@@ -25,6 +42,21 @@ def unconverged(failed_checks: Sequence[str]) -> str:
 def rounded(number: float) -> str:
     """Three figures, written out."""
     return f"{float(f'{number:.3g}'):,.10g}"
+
+
+def target_compute(fit: Fit, given: float | None) -> float:
+    """FLOPs as given, else the one compute that the saved forecast is for."""
+    if given is not None:
+        return given
+    computes = []
+    if "predictions" in fit.idata.children:
+        computes = fit.idata["predictions"].to_dataset()["compute"].values.tolist()
+    if len(computes) != 1:
+        raise ValueError(
+            f"expected a posterior with the forecast of one target, got {len(computes)}; "
+            "give --target-compute FLOPS"
+        )
+    return float(computes[0])
 
 
 def assigned(pairs: Sequence[str], example: str) -> dict[str, float]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from cod_bayes.commands.answers import output_options, print_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,10 +40,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         metavar="DIR",
         help="results are kept here; an interrupted backtest resumes from them",
     )
-    backtest.add_argument(
-        "--json", action="store_true", help="print one JSON object in place of the table"
-    )
-    backtest.add_argument("-q", "--quiet", action="store_true", help="no progress; warnings stay")
+    output_options(backtest, "no progress")
     backtest.set_defaults(run=run)
 
 
@@ -81,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         files = {file.name: str(file) for file in (arguments.out / "backtest.csv", picture)}
         found = {"scores": records(table), "failures": failures, "files": files}
-        print(json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False))
+        print_json(found)
         return 0
     show(table)
     print(f"written: backtest.csv, reliability.png in {arguments.out}")
@@ -90,8 +88,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def show(table: pd.DataFrame) -> None:
     """Print a table of scores."""
-    from rich.console import Console
     from rich.table import Table
+
+    from cod_bayes.commands.answers import console
 
     shown = Table(title="Scores of forecasts, points of accuracy")
     for head in ("family", "method"):
@@ -112,4 +111,4 @@ def show(table: pd.DataFrame) -> None:
                 f"{row.pit:.2f}",
             )
         shown.add_section()
-    Console(width=None if sys.stdout.isatty() else 120).print(shown)
+    console().print(shown)

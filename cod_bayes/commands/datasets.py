@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 
@@ -47,13 +46,14 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(listed, indent=2))
         return 0
-    from rich.console import Console
     from rich.table import Table
+
+    from cod_bayes.commands.answers import console
 
     shown = Table(title="Public ladders", caption="cod-bayes datasets NAME --out FILE writes one")
     for head in listed[0]:
         shown.add_column(head)
     for row in listed:
         shown.add_row(*row.values())
-    Console(width=None if sys.stdout.isatty() else 120).print(shown)
+    console().print(shown)
     return 0

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
+
+from cod_bayes.commands.answers import output_options, print_json
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -21,12 +22,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         metavar="F",
         help="1: the paper's item counts, minutes",
     )
-    demo.add_argument(
-        "--json", action="store_true", help="print one JSON object in place of the table"
-    )
-    demo.add_argument(
-        "-q", "--quiet", action="store_true", help="no progress and no notes; warnings stay"
-    )
+    output_options(demo, "no progress and no notes")
     demo.set_defaults(run=run)
 
 
@@ -72,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
             "failed_checks": list(fitted.failed_checks),
             "files": files,
         }
-        print(json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False))
+        print_json(found)
         return 0
     forecast_table(table, truth)
     print(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
+
+from cod_bayes.commands.answers import output_options, print_json
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -41,12 +42,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     forecast.add_argument("--model", default="cod", metavar="NAME")
     forecast.add_argument("--seed", type=int, default=0)
     forecast.add_argument("--out", type=Path, default=Path("forecast"), metavar="DIR")
-    forecast.add_argument(
-        "--json", action="store_true", help="print one JSON object in place of the table"
-    )
-    forecast.add_argument(
-        "-q", "--quiet", action="store_true", help="no progress and no notes; warnings stay"
-    )
+    output_options(forecast, "no progress and no notes")
     forecast.set_defaults(run=run)
 
 
@@ -92,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
             "failed_checks": list(fitted.failed_checks),
             "files": files,
         }
-        print(json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False))
+        print_json(found)
         return 0
     forecast_table(outlook.summary())
     print(f"written: {', '.join(files)} in {arguments.out}")

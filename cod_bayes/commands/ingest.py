@@ -120,8 +120,9 @@ def _summary(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _show(summary: pd.DataFrame) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from cod_bayes.commands.answers import console
 
     shown = Table(title="Evidence")
     for head in ("benchmark", "items", "models", "trials", "% correct"):
@@ -134,4 +135,4 @@ def _show(summary: pd.DataFrame) -> None:
             "–" if row.trials is None else f"{row.trials:.3g}",
             f"{100 * row.lowest:.1f} – {100 * row.highest:.1f}",
         )
-    Console(width=None if sys.stdout.isatty() else 120).print(shown)
+    console().print(shown)

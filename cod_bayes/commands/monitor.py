@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from cod_bayes.files import replacing
 
 if TYPE_CHECKING:
-    from cod_bayes.fitting import Fit
     from cod_bayes.monitor import Monitored
 
 
@@ -72,6 +71,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if len(arguments.lag) > 2:
         raise ValueError(f"expected --lag MEAN or --lag MEAN SD in decades, got {arguments.lag}")
+    from cod_bayes.commands.answers import target_compute
     from cod_bayes.fitting import load
     from cod_bayes.monitor import estimate_lag, monitor, monitor_figure
 
@@ -106,23 +106,9 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def target_compute(fit: Fit, given: float | None) -> float:
-    """FLOPs as given, else the one compute that the saved forecast is for."""
-    if given is not None:
-        return given
-    computes = []
-    if "predictions" in fit.idata.children:
-        computes = fit.idata["predictions"].to_dataset()["compute"].values.tolist()
-    if len(computes) != 1:
-        raise ValueError(
-            f"expected a posterior with the forecast of one target, got {len(computes)}; "
-            "give --target-compute FLOPS"
-        )
-    return float(computes[0])
-
-
 def show(monitored: Monitored) -> None:
     """Checkpoints, looks and the updated forecast, in percent."""
+    from rich.markup import escape
     from rich.table import Table
 
     from cod_bayes.commands.answers import console, unconverged
@@ -133,7 +119,7 @@ def show(monitored: Monitored) -> None:
         placed.add_column(head, justify="left" if head == "benchmark" else "right")
     for row in monitored.checkpoints.itertuples():
         placed.add_row(
-            row.benchmark,
+            escape(row.benchmark),
             f"{row.compute:.3g}",
             f"{100 * row.observed:.1f}",
             f"{100 * row.q50:.1f}",
@@ -171,5 +157,5 @@ def show(monitored: Monitored) -> None:
         cells = []
         for row in (part.iloc[0], part.iloc[-1]):
             cells += [f"{100 * row.q50:.1f}", f"{100 * row.q05:.1f} – {100 * row.q95:.1f}"]
-        final.add_row(str(name), *cells)
+        final.add_row(escape(str(name)), *cells)
     out.print(final)

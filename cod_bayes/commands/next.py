@@ -52,7 +52,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from cod_bayes.commands.monitor import target_compute
+    from cod_bayes.commands.answers import target_compute
     from cod_bayes.fitting import load
     from cod_bayes.next_run import next_figure, next_run
 
@@ -105,6 +105,8 @@ def show(found: NextRun) -> None:
 
 
 def _name(row) -> str:  # type: ignore[no-untyped-def]
+    from rich.markup import escape
+
     if row.kind == "anchor":
-        return f"anchor on {row.benchmark}"
+        return f"anchor on {escape(row.benchmark)}"
     return f"run of {row.compute:.3g} FLOPs"

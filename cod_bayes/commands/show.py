@@ -55,9 +55,10 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 def forecast_table(table: pd.DataFrame, truth: dict[str, float] | None = None) -> None:
     """The forecast in percent; with `truth`, what came true beside it."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
+
+    from cod_bayes.commands.answers import console
 
     shown = Table(title="Forecast, % correct")
     heads = ["benchmark", "FLOPs", "median", "50 %", "90 %", "predictable", "verdict"]
@@ -74,7 +75,7 @@ def forecast_table(table: pd.DataFrame, truth: dict[str, float] | None = None) -
             str(row.verdict),
         ]
         shown.add_row(*cells, *([f"{100 * truth[row.benchmark]:.1f}"] if truth else []))
-    Console(width=None if sys.stdout.isatty() else 140).print(shown)
+    console().print(shown)
 
 
 def write(
