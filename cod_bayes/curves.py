@@ -21,8 +21,9 @@ GLOBAL = (
     "sigma_delta",
 )
 CURVE = ("eta", "beta", "gamma", "g")
-DIMS = {name: ("benchmark",) for name in ("tau", "nu", "sigma_omega")}
+DIMS = {name: ("benchmark",) for name in ("tau", "nu", "sigma_omega", "lead")}
 DIMS |= {"delta": ("model",)} | {name: ("cluster",) for name in CURVE}
+PROBIT = (1.5976, 0.070566)
 PARAMETERS = (*GLOBAL, *DIMS)  # of the posterior, each over `DIMS`
 
 
@@ -73,6 +74,12 @@ def accuracy(x: Any, x_ref: Any, eta: Any, beta: Any, gamma: Any, g: Any, nu: An
     """y(x) = g + (1 - g) exp(-gamma) (1 + nu exp(eta - beta (x - x_ref)))^(-1 / nu)."""
     scaling = np.log1p(nu * np.exp(eta - beta * (x - x_ref))) / nu
     return g + (1 - g) * np.exp(-scaling - gamma)
+
+
+def share(probit: Any) -> Any:
+    """1 / (1 + exp(-v (1.5976 + 0.070566 v^2))): the normal's distribution function to within
+    2e-4 (Bowling et al. 2009), in one exponential. Arrays, or PyTensor's."""
+    return 1 / (1 + np.exp(-probit * (PROBIT[0] + PROBIT[1] * probit * probit)))
 
 
 def arcsine(rate: np.ndarray, trials: np.ndarray) -> np.ndarray:

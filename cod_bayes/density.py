@@ -9,10 +9,12 @@ of the PyMC model.
 Coordinates, in this order (B benchmarks, M models, K clusters):
 
     mu_eta, mu_beta, mu_omega, log sigma_eta, log sigma_beta, log sigma_gamma, log sigma_model,
-    log sigma_delta, log tau (B), log spread_omega (B), log nu (B), raw_delta (M), log beta (K),
-    probit g (K), log Lambda (K), probit phi (K)
+    log sigma_delta, log tau (B), log spread_omega (B), log nu (B), raw_lead (B), raw_delta (M),
+    log beta (K),
+    probit y (K), probit s (K), probit phi (K)
 
-A probit where a logit is usual: the tail towards 0, where data say nothing, is then a normal's.
+A probit (`cod_bayes.curves.share`) where a logit is usual: the tail towards 0, where data say
+nothing, is then lighter than an exponential's.
 
 Symbols are those of `cod_bayes.model`.
 """
@@ -27,15 +29,19 @@ import numba
 import numpy as np
 from numba import types
 from scipy.optimize import minimize
-from scipy.special import gammaln, ndtr, ndtri
+from scipy.special import gammaln, ndtri
 
-from cod_bayes.curves import GLOBAL, LadderData, floor_prior
+from cod_bayes.curves import GLOBAL, PROBIT, LadderData, floor_prior, share
+from cod_bayes.preconditioner import gather, stretch, unpack
 from cod_bayes.spec import Spec
+from cod_bayes.vector_math import FAST, asin_sqrt, exp, log
 
 PER_BENCHMARK = ("tau", "spread_omega", "nu")
 N_GLOBAL = len(GLOBAL)
 _LOG_2PI = math.log(2 * math.pi)
-_ROOT_HALF = math.sqrt(0.5)
+_HEAD = 6  # numbers before the arrays of `Density.packed`
+_PRIORS = N_GLOBAL + len(PER_BENCHMARK)
+LANES = 16
 _EDGE = 1e-9
 
 
@@ -65,25 +71,31 @@ class Density:
         log_norm = gammaln(a) + gammaln(b) - gammaln(a + b)
         prior = spec.normal_priors(GLOBAL + PER_BENCHMARK)
         first = np.searchsorted(data.of_cluster, np.arange(B + 1))
+        block, lane = np.divmod(np.arange(K), LANES)
+        cells = np.zeros((M, block[-1] + 1, 2, LANES))
+        cells[:, :, 1] = -1.0
         noise = np.where(data.measured, data.noise, -1.0)
-        floor = np.column_stack([a, b, log_norm])
-        arrays = [B, M, K, B > 1, data.x, data.top, data.z, noise, first, floor, prior]
+        cells[:, block, :, lane] = np.stack([data.z, noise], axis=-1)
+        floor = np.zeros((block[-1] + 1, 4, LANES))
+        floor[block, :, lane] = np.column_stack([np.ones(K), a, b, log_norm])
+        constants = [B > 1, *(spec.constants[name] for name in ("capped_share", "capped_loss"))]
+        head = [B, M, K, *constants]
+        arrays = [head, data.x, data.top, first, cells, floor, prior]
         packed = np.concatenate([np.ravel(np.asarray(v, dtype=float)) for v in arrays])
 
-        # Of each cluster the last measured model: its answer loss, within what can be told.
+        # Of each cluster the last measured model.
         last = M - 1 - np.argmax(data.measured[:, ::-1], axis=1)
-        y = np.sin(data.z[np.arange(K), last]) ** 2
-        g = np.clip(a / (a + b), 0.01, 0.9)
-        loss = -np.log(np.clip((y - g) / (1 - g), 0.02, 0.98))
+        y = np.clip(np.sin(data.z[np.arange(K), last]) ** 2, 0.01, 0.99)
+        s = np.clip(1 - a / (a + b) / y, 0.05, 0.99)
         scales = np.repeat(prior[N_GLOBAL:, 0], B)
-        curves = [np.full(K, prior[1, 0]), ndtri(g), np.log(loss), np.full(K, -1.0)]
-        start = np.concatenate([prior[:N_GLOBAL, 0], scales, np.zeros(M), *curves])
+        curves = [np.full(K, prior[1, 0]), ndtri(y), ndtri(s), np.full(K, -1.0)]
+        start = np.concatenate([prior[:N_GLOBAL, 0], scales, np.zeros(B + M), *curves])
         return cls((B, M, K), packed, start, first)
 
     @property
     def size(self) -> int:
         B, M, K = self.shape
-        return N_GLOBAL + len(PER_BENCHMARK) * B + M + 4 * K
+        return N_GLOBAL + (len(PER_BENCHMARK) + 1) * B + M + 4 * K
 
     def __call__(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         gradient = np.empty(self.size)
@@ -92,27 +104,36 @@ class Density:
     def constrain(self, theta: np.ndarray) -> dict[str, np.ndarray]:
         """Named parameters of draws (..., size), each (..., dim): see the module's order."""
         B, M, K = self.shape
-        sizes = [1] * N_GLOBAL + [B, B, B, M, K, K, K, K]
+        sizes = [1] * N_GLOBAL + [B, B, B, B, M, K, K, K, K]
         parts = np.split(theta, np.cumsum(sizes)[:-1], axis=-1)
         value = dict(zip(GLOBAL, (part[..., 0] for part in parts[:N_GLOBAL]), strict=True))
         value = {k: v if k.startswith("mu") else np.exp(v) for k, v in value.items()}
-        log_tau, log_spread, log_nu, raw, log_beta, probit_g, log_loss, probit_phi = parts[
-            N_GLOBAL:
-        ]
+        log_tau, log_spread, log_nu, lead, raw, log_beta, *probits = parts[N_GLOBAL:]
+        probit_y, probit_s, probit_phi = probits
         of_cluster = np.repeat(np.arange(B), np.diff(self.first))
-        nu, loss = np.exp(log_nu[..., of_cluster]), np.exp(log_loss)
-        scaled = nu * loss * ndtr(-probit_phi)
+        y, s, g = share(probit_y), share(probit_s), share(probit_y) * share(-probit_s)
+        nu, loss = np.exp(log_nu[..., of_cluster]), -np.log(y * s / (share(-probit_y) + y * s))
+        scaled = nu * loss * share(-probit_phi)
         log_u = np.log(-np.expm1(-scaled)) - np.log(nu)
         return value | {
             "tau": np.exp(log_tau),
             "nu": np.exp(log_nu),
             "sigma_omega": np.exp(value["mu_omega"][..., None] + log_spread),
+            "lead": value["sigma_delta"][..., None] * lead,
             "delta": float(B > 1) * value["sigma_model"][..., None] * raw,
             "eta": scaled + log_u,
             "beta": np.exp(log_beta),
-            "gamma": ndtr(probit_phi) * loss,
-            "g": ndtr(probit_g),
+            "gamma": share(probit_phi) * loss,
+            "g": g,
         }
+
+    @property
+    def seen(self) -> np.ndarray:
+        """Which of the coordinates before the clusters' own touch a cluster: (K, size - 4 K)."""
+        B, M, K = self.shape
+        of_cluster = np.repeat(np.arange(B), np.diff(self.first))
+        own = np.tile(of_cluster[:, None] == np.arange(B), len(PER_BENCHMARK) + 1)
+        return np.hstack([np.full((K, N_GLOBAL), True), own, np.full((K, M), True)])
 
     def start(self, seed: int) -> np.ndarray:
         """A point near the mode, (size,): far from it, precise data leave chains astray."""
@@ -130,38 +151,204 @@ class Density:
         return minimize(negative, self.start_values, jac=True, method="L-BFGS-B", options=options).x
 
 
-@numba.njit(cache=True, nogil=True)
-def _cdf(v):
-    """Of the standard normal; within 8 sd, beyond which it is 0 or 1 to a double."""
-    return 0.5 * math.erfc(-min(max(v, -8.0), 8.0) * _ROOT_HALF)
-
-
-@numba.njit(cache=True, nogil=True)
-def _pdf(v):
-    return math.exp(-0.5 * (v * v + _LOG_2PI))
+# Clusters stand in blocks of LANES, one after the other. Loops over a block have a fixed length and
+# work in one array, by which compilers know that they may take several clusters at once. Rows:
+_ROWS = [LANES * row for row in range(46)]
+LOG_BETA, PROBIT_Y, PROBIT_S, PROBIT_PHI = _ROWS[:4]
+BY_LOG_BETA, BY_PROBIT_Y, BY_PROBIT_S, BY_PROBIT_PHI = _ROWS[4:8]  # the gradient
+LIVE, FLOOR_A, FLOOR_B, FLOOR_NORM = _ROWS[8:12]  # g ~ Beta(a, b); LIVE 0 beyond the last cluster
+NU, TAU2, ETA, BETA, GAMMA, G, REST, SHOWN = _ROWS[12:20]
+BY_NU, BY_TAU2, BY_ETA, BY_BETA, BY_GAMMA, BY_G = _ROWS[20:26]
+Z, NOISE, DX = _ROWS[26:29]  # at one ladder model, as all that follows
+E, S, R, W, LOG_V, Y, Q, RISE, T, U = _ROWS[29:39]
+T_H, T_A, T_C, T_SF, T_SFR, BY_DX, _END = _ROWS[39:]
 
 
 @numba.njit(cache=True, nogil=True)
 def _unpack(p):
-    """Views into `Density.packed`; its first four numbers are B, M, K and whether B > 1."""
+    """Views into `Density.packed`, in the order of `Density.of`."""
     B, M, K = int(p[0]), int(p[1]), int(p[2])
-    i = 4
+    J = (K - 1) // LANES + 1
+    i = _HEAD
     x, i = p[i : i + M], i + M
     top, i = p[i : i + B].astype(np.int64), i + B
-    z, i = p[i : i + K * M].reshape((K, M)), i + K * M
-    noise, i = p[i : i + K * M].reshape((K, M)), i + K * M
     first, i = p[i : i + B + 1].astype(np.int64), i + B + 1
-    floor, i = p[i : i + 3 * K].reshape((K, 3)), i + 3 * K
-    return x, top, z, noise, first, floor, p[i:].reshape((-1, 2)), p[3:4]
+    cells, i = p[i : i + M * J * 2 * LANES].reshape((M, J, 2 * LANES)), i + M * J * 2 * LANES
+    floor, i = p[i : i + J * 4 * LANES].reshape((J, 4 * LANES)), i + J * 4 * LANES
+    prior = p[i : i + 2 * _PRIORS].reshape((_PRIORS, 2))
+    return x, top, first, cells, floor, prior, p[3:_HEAD]
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _log_density(theta, grad, x, top, z, noise, first, floor, prior, several):
-    B, M, K = len(top), len(x), z.shape[0]
-    n = 8
-    i_tau, i_spread, i_nu, i_raw = n, n + B, n + 2 * B, n + 3 * B
-    i_beta = i_raw + M
-    i_g, i_loss, i_phi = i_beta + K, i_beta + 2 * K, i_beta + 3 * K
+@numba.njit(**FAST)
+def _fill(blocks, row, low, high, value):
+    """A row's places of the clusters low to high."""
+    for j in range(low // LANES, (high - 1) // LANES + 1):
+        begin, end = max(low - j * LANES, 0), min(high - j * LANES, LANES)
+        blocks[j, row + begin : row + end] = value
+
+
+@numba.njit(**FAST)
+def _sum(blocks, row, low, high):
+    """Of a row's places of the clusters low to high."""
+    total = 0.0
+    for j in range(low // LANES, (high - 1) // LANES + 1):
+        for i in range(max(low - j * LANES, 0), min(high - j * LANES, LANES)):
+            total += blocks[j, row + i]
+    return total
+
+
+@numba.njit(forceinline=True, **FAST)
+def _share(v):
+    """Of a probit: the share, the rest, the logarithms of both, and d log(share / rest) / dv."""
+    w = v * (PROBIT[0] + PROBIT[1] * v * v)
+    e = exp(-abs(w))
+    more, less = 1 / (1 + e), e / (1 + e)
+    log_more = -log(1 + e)
+    log_less = log_more - abs(w)
+    up = w > 0
+    high, low = (more if up else less), (less if up else more)
+    log_high, log_low = (log_more if up else log_less), (log_less if up else log_more)
+    return high, low, log_high, log_low, PROBIT[0] + 3 * PROBIT[1] * v * v
+
+
+@numba.njit(**FAST)
+def _curves(blocks, mu_eta, s_eta, mu_beta, s_beta, s_gamma, capped, s_capped):
+    """Coordinates to curves, with the clusters' own priors, Jacobians and their derivatives.
+
+    Returns: the log prior; what the priors' five parameters need of its gradient.
+    """
+    total = by_mu_eta = by_s_eta = by_mu_beta = by_s_beta = by_s_gamma = 0.0
+    for j in range(len(blocks)):
+        v = blocks[j]
+        for i in range(LANES):
+            live, nu = v[LIVE + i], v[NU + i]
+            y, not_y, log_y, log_not_y, slope_y = _share(v[PROBIT_Y + i])
+            s, not_s, log_s, log_not_s, slope_s = _share(v[PROBIT_S + i])
+            phi, other, log_phi, log_other, slope = _share(v[PROBIT_PHI + i])
+            above = not_y + y * s  # 1 - g
+            loss = max(log(above) - log_y - log_s, 1e-15)
+            gamma, rest = phi * loss, other * loss
+            scaled = nu * rest
+            small = scaled * (1 - 0.5 * scaled)
+            shown = (small if scaled < 1e-5 else 1 - exp(-scaled)) / nu
+            log_shown = log(shown)
+            eta = scaled + log_shown
+            # the Jacobian of eta and gamma, Lambda / u d(Lambda, phi), and phi's own
+            log_p = log(loss) - log_shown + log_phi + log_other + log(slope)
+            v[BY_PROBIT_PHI + i] = (other - phi) * slope + 6 * PROBIT[1] * v[PROBIT_PHI + i] / slope
+            # g ~ Beta(a, b); the Jacobian of g and Lambda, 1 / s d(y, s), and y's and s's own
+            a, b = v[FLOOR_A + i], v[FLOOR_B + i] - 1
+            log_p += a * (log_y + log_not_s) + b * log(above) - v[FLOOR_NORM + i]
+            log_p += log_not_y + log(slope_y * slope_s)
+            pull = b * y * not_s / above
+            by_y = slope_y * (a * not_y - y - pull * not_y)
+            v[BY_PROBIT_Y + i] = by_y + 6 * PROBIT[1] * v[PROBIT_Y + i] / slope_y
+            by_s = slope_s * (pull * s - a * s)
+            v[BY_PROBIT_S + i] = by_s + 6 * PROBIT[1] * v[PROBIT_S + i] / slope_s
+            # log beta ~ N(mu_beta, sigma_beta)
+            d = (v[LOG_BETA + i] - mu_beta) / s_beta
+            log_p -= 0.5 * d * d
+            v[BY_LOG_BETA + i] = -d / s_beta
+            by_mu_beta += live * d
+            by_s_beta += live * d * d
+            # eta ~ N(mu_eta, sigma_eta)
+            d = (eta - mu_eta) / s_eta
+            log_p -= 0.5 * d * d
+            v[BY_ETA + i] = -d / s_eta
+            by_mu_eta += live * d
+            by_s_eta += live * d * d
+            # gamma: exponential of mean sigma_gamma; of a share `capped` of the clusters, s_capped
+            few = (1 - capped) / s_gamma * exp(-gamma / s_gamma)
+            many = capped / s_capped * exp(-gamma / s_capped)
+            log_p += log(few + many)
+            few = few / (few + many)
+            v[BY_GAMMA + i] = -few / s_gamma - (1 - few) / s_capped
+            by_s_gamma += live * few * (gamma / s_gamma - 1)
+            v[ETA + i], v[BETA + i], v[GAMMA + i] = eta, exp(v[LOG_BETA + i]), gamma
+            v[G + i], v[REST + i], v[SHOWN + i] = y * not_s, rest, shown
+            total += live * log_p
+    return total, by_mu_eta, by_s_eta, by_mu_beta, by_s_beta, by_s_gamma
+
+
+@numba.njit(**FAST)
+def _cells(blocks):
+    """At one ladder model: f's derivative S, the residual R, the weight W of every cluster."""
+    for j in range(len(blocks)):
+        v = blocks[j]
+        for i in range(LANES):
+            nu = v[NU + i]
+            F = exp(min(v[ETA + i] - v[BETA + i] * v[DX + i], 300.0))
+            D = 1 + nu * F
+            t = log(D) / nu
+            u = F / D
+            e = exp(-t - v[GAMMA + i])
+            rise = (1 - v[G + i]) * e
+            y = min(max(v[G + i] + rise, _EDGE), 1 - _EDGE)
+            q = 0.5 / math.sqrt(y * (1 - y))
+            seen = v[NOISE + i] >= 0
+            variance = v[NOISE + i] + v[TAU2 + i] if seen else 1.0
+            v[W + i] = 1 / variance if seen else 0.0
+            v[LOG_V + i] = log(variance) + _LOG_2PI if seen else 0.0
+            v[R + i] = v[Z + i] - asin_sqrt(y)
+            v[S + i] = rise * u * v[BETA + i] * q
+            v[E + i], v[Y + i], v[Q + i], v[RISE + i], v[T + i], v[U + i] = e, y, q, rise, t, u
+
+
+@numba.njit(**FAST)
+def _cells_back(blocks):
+    """From the derivatives of the benchmarks' sums (T_H to T_SFR) to those of the curves."""
+    for j in range(len(blocks)):
+        v = blocks[j]
+        for i in range(LANES):
+            s, r, w, y, q = v[S + i], v[R + i], v[W + i], v[Y + i], v[Q + i]
+            nu, beta, u, rise = v[NU + i], v[BETA + i], v[U + i], v[RISE + i]
+            t_sf, t_sfr = v[T_SF + i], v[T_SFR + i]
+            t_s = w * (2 * s * v[T_C + i] + t_sf + r * t_sfr)
+            t_r = w * (s * t_sfr + v[T_H + i] + 2 * r)
+            t_w = s * (s * v[T_C + i] + t_sf + r * t_sfr) + v[T_A + i] + r * (v[T_H + i] + r)
+            t_y = -t_r * q - 2 * t_s * s * (1 - 2 * y) * q * q
+            bent = t_s * beta * q  # by rise F / D
+            t_rise = t_y + bent * u
+            t_log_F = rise * u * (bent * (1 - nu * u) - t_rise)
+            v[BY_TAU2 + i] -= 0.5 * (w - w * w * t_w)
+            v[BY_NU + i] -= 0.5 * rise * ((v[T + i] - u) * t_rise - bent * nu * u * u)
+            v[BY_G + i] -= 0.5 * (t_y - t_rise * v[E + i])
+            v[BY_GAMMA + i] += 0.5 * t_rise * rise
+            v[BY_ETA + i] -= 0.5 * t_log_F
+            v[BY_BETA + i] -= 0.5 * (t_s * rise * u * q - t_log_F * v[DX + i])
+            v[BY_DX + i] = 0.5 * t_log_F * beta
+
+
+@numba.njit(**FAST)
+def _curves_back(blocks):
+    """From the derivatives by curves to those by coordinates."""
+    for j in range(len(blocks)):
+        v = blocks[j]
+        for i in range(LANES):
+            _, other, _, _, slope = _share(v[PROBIT_PHI + i])
+            rest, shown = v[REST + i], v[SHOWN + i]
+            scaled = v[NU + i] * rest
+            over = 1 / shown - v[NU + i]  # nu / (exp(nu R) - 1)
+            lost = over * rest - 1 if scaled > 1e-5 else -0.5 * scaled
+            t_rest = v[BY_ETA + i] / shown - over
+            v[BY_LOG_BETA + i] += v[BY_BETA + i] * v[BETA + i]
+            v[BY_PROBIT_PHI + i] += other * v[GAMMA + i] * slope * (v[BY_GAMMA + i] - t_rest)
+            by_loss = (t_rest * rest + v[GAMMA + i] * v[BY_GAMMA + i] + 1) / (rest + v[GAMMA + i])
+            y, not_y, _, _, slope_y = _share(v[PROBIT_Y + i])
+            s, not_s, _, _, slope_s = _share(v[PROBIT_S + i])
+            pull = y * not_s * (by_loss / (not_y + y * s) - v[BY_G + i])
+            v[BY_PROBIT_Y + i] -= slope_y * not_y * (by_loss + pull)
+            v[BY_PROBIT_S + i] += slope_s * (s * pull - by_loss * not_s)
+            v[BY_NU + i] += v[BY_ETA + i] * (scaled + lost) - lost
+
+
+@numba.njit(**FAST)
+def _log_density(theta, grad, x, top, first, cells, floor, prior, constants):
+    B, M, K, J = len(top), len(x), first[-1], len(floor)
+    n = N_GLOBAL
+    i_tau, i_spread, i_nu, i_lead, i_raw = n, n + B, n + 2 * B, n + 3 * B, n + 4 * B
+    several, capped, s_capped = constants
+    i_curve = i_raw + M
     grad[:] = 0.0
     total = 0.0
 
@@ -171,165 +358,103 @@ def _log_density(theta, grad, x, top, z, noise, first, floor, prior, several):
         d = (theta[i] - prior[j, 0]) / prior[j, 1]
         total -= 0.5 * d * d + math.log(prior[j, 1]) + 0.5 * _LOG_2PI
         grad[i] -= d / prior[j, 1]
-    for m in range(M):
-        d = theta[i_raw + m]
-        total -= 0.5 * d * d + 0.5 * _LOG_2PI
-        grad[i_raw + m] -= d
+    for i in range(i_lead, i_curve):
+        total -= 0.5 * theta[i] * theta[i] + 0.5 * _LOG_2PI
+        grad[i] -= theta[i]
 
     mu_eta, mu_beta = theta[0], theta[1]
     s_eta, s_beta, s_gamma = math.exp(theta[3]), math.exp(theta[4]), math.exp(theta[5])
     s_model, s_delta = math.exp(theta[6]), math.exp(theta[7])
-    eta, beta, gamma, g = np.empty(K), np.empty(K), np.empty(K), np.empty(K)
-    a_eta, a_beta, a_gamma, a_g = np.zeros(K), np.zeros(K), np.zeros(K), np.zeros(K)
-    of = np.empty(K, np.int64)
+    blocks = np.empty((J, _END))
+    blocks[:, BY_NU:Z] = 0.0
+    blocks[-1, :LIVE] = 0.0  # places beyond the last cluster: any numbers that are finite
+    blocks[-1, NU:ETA] = 1.0
+    blocks[-1, DX:E] = 0.0
+    blocks[:, LIVE:NU] = floor
+    for row in range(4):
+        for k in range(K):
+            blocks[k // LANES, row * LANES + k % LANES] = theta[i_curve + row * K + k]
     for b in range(B):
-        of[first[b] : first[b + 1]] = b
-    for k in range(K):
-        v, u = theta[i_g + k], theta[i_phi + k]
-        g[k] = _cdf(v)
-        log_loss, nu = theta[i_loss + k], math.exp(theta[i_nu + of[k]])
-        loss = math.exp(log_loss)
-        scaled = nu * loss * _cdf(-u)
-        log_share = math.log(-math.expm1(-scaled) / nu)
-        gamma[k] = _cdf(u) * loss
-        eta[k] = scaled + log_share
-        log_beta = theta[i_beta + k]
-        beta[k] = math.exp(log_beta)
-        # the Jacobian of eta and gamma, Lambda^2 / share, and the probits' own densities
-        total += 2 * log_loss - log_share - 0.5 * (u * u + v * v) - _LOG_2PI
-        grad[i_loss + k] += 2
-        grad[i_phi + k] -= u
-        grad[i_g + k] -= v
-        # log beta ~ N(mu_beta, sigma_beta)
-        d = (log_beta - mu_beta) / s_beta
-        total -= 0.5 * d * d + theta[4] + 0.5 * _LOG_2PI
-        a_beta[k] -= d / s_beta / beta[k]
-        grad[1] += d / s_beta
-        grad[4] += d * d - 1
-        # eta ~ N(mu_eta, sigma_eta)
-        d = (eta[k] - mu_eta) / s_eta
-        total -= 0.5 * d * d + theta[3] + 0.5 * _LOG_2PI
-        a_eta[k] -= d / s_eta
-        grad[0] += d / s_eta
-        grad[3] += d * d - 1
-        # gamma ~ Exponential(sigma_gamma)
-        total -= theta[5] + gamma[k] / s_gamma
-        a_gamma[k] -= 1 / s_gamma
-        grad[5] += gamma[k] / s_gamma - 1
-        # g ~ Beta(a, b)
-        a, b, low, high = floor[k, 0] - 1, floor[k, 1] - 1, g[k], _cdf(-v)
-        total += a * math.log(low) + b * math.log(high) - floor[k, 2]
-        grad[i_g + k] += (a / low - b / high) * _pdf(v)
+        _fill(blocks, NU, first[b], first[b + 1], math.exp(theta[i_nu + b]))
+        _fill(blocks, TAU2, first[b], first[b + 1], math.exp(2 * theta[i_tau + b]))
+
+    sums = _curves(blocks, mu_eta, s_eta, mu_beta, s_beta, s_gamma, capped, s_capped)
+    log_p, by_mu_eta, by_s_eta, by_mu_beta, by_s_beta, by_s_gamma = sums
+    total += log_p
+    total -= K * (theta[3] + theta[4] + _LOG_2PI)
+    grad[0] += by_mu_eta / s_eta
+    grad[1] += by_mu_beta / s_beta
+    grad[3] += by_s_eta - K
+    grad[4] += by_s_beta - K
+    grad[5] += by_s_gamma
 
     s_var = 1 / (s_delta * s_delta)
-    widest = 0
-    for b in range(B):
-        widest = max(widest, first[b + 1] - first[b])
-    F, E, S, R, W = (
-        np.empty(widest),
-        np.empty(widest),
-        np.empty(widest),
-        np.empty(widest),
-        np.empty(widest),
-    )
-    Y, Q, D, T = np.empty(widest), np.empty(widest), np.empty(widest), np.empty(widest)
-    for b in range(B):
-        tau2 = math.exp(2 * theta[i_tau + b])
-        omega2 = math.exp(2 * (theta[2] + theta[i_spread + b]))
-        nu = math.exp(theta[i_nu + b])
-        for m in range(M):
-            dx = x[m] - x[top[b]]
-            V = omega2 * abs(dx)
-            dx += several[0] * s_model * (theta[i_raw + m] - theta[i_raw + top[b]])
+    omega2 = np.exp(2 * (theta[2] + theta[i_spread:i_nu]))
+    for m in range(M):
+        for b in range(B):
+            shift = several * s_model * (theta[i_raw + m] - theta[i_raw + top[b]])
+            if m != top[b]:
+                shift -= s_delta * theta[i_lead + b]
+            _fill(blocks, DX, first[b], first[b + 1], x[m] - x[top[b]] + shift)
+        blocks[:, Z:DX] = cells[m]
+        _cells(blocks)
+        for b in range(B):
+            low, high = first[b], first[b + 1]
             sff = sf = sfr = s0 = sr = srr = slog = 0.0
-            seen = False
-            for k in range(first[b], first[b + 1]):
-                if noise[k, m] < 0:
-                    continue
-                seen = True
-                i = k - first[b]
-                F[i] = math.exp(min(eta[k] - beta[k] * dx, 300.0))
-                D[i] = 1 + nu * F[i]
-                T[i] = math.log(D[i]) / nu
-                E[i] = math.exp(-T[i] - gamma[k])
-                rise = (1 - g[k]) * E[i]
-                y = min(max(g[k] + rise, _EDGE), 1 - _EDGE)
-                Y[i] = y
-                Q[i] = 0.5 / math.sqrt(y * (1 - y))
-                S[i] = rise * F[i] / D[i] * beta[k] * Q[i]
-                R[i] = z[k, m] - math.asin(math.sqrt(y))
-                variance = noise[k, m] + tau2
-                W[i] = 1 / variance
-                slog += math.log(variance) + _LOG_2PI
-                sf += S[i] * W[i]
-                sff += S[i] * S[i] * W[i]
-                sfr += S[i] * R[i] * W[i]
-                s0 += W[i]
-                sr += R[i] * W[i]
-                srr += R[i] * R[i] * W[i]
-            if not seen:
-                continue
+            for j in range(low // LANES, (high - 1) // LANES + 1):
+                v = blocks[j]
+                for i in range(max(low - j * LANES, 0), min(high - j * LANES, LANES)):
+                    s, r, w = v[S + i], v[R + i], v[W + i]
+                    slog += v[LOG_V + i]
+                    sf += s * w
+                    sff += s * s * w
+                    sfr += s * r * w
+                    s0 += w
+                    sr += r * w
+                    srr += r * r * w
+            if m == top[b]:  # its shocks are in the curves and in the lead
+                sff = sf = sfr = 0.0
+            V = omega2[b] * abs(x[m] - x[top[b]])
             c = sff + s_var
             a = s0 - sf * sf / c
             h = sr - sf * sfr / c
             N = 1 + a * V
             quad = srr - sfr * sfr / c - h * h * V / N
-            total -= 0.5 * (quad + slog + math.log(s_delta * s_delta * c) + math.log(N))
+            total -= 0.5 * (quad + slog + math.log(c / s_var * N))
             # t_v: derivative of quad + log determinant by v
             t_h = -2 * h * V / N
             t_a = h * h * V * V / (N * N) + V / N
             t_V = -h * h / (N * N) + a / N
             t_c = (sfr * sfr + t_a * sf * sf + t_h * sf * sfr) / (c * c) + 1 / c
-            t_sf = -(2 * t_a * sf + t_h * sfr) / c
-            t_sfr = -(2 * sfr + t_h * sf) / c
-            t_tau2 = 0.0
-            t_dx = 0.0
-            t_log_nu = 0.0
-            for k in range(first[b], first[b + 1]):
-                if noise[k, m] < 0:
-                    continue
-                i = k - first[b]
-                s, r, w, y, q = S[i], R[i], W[i], Y[i], Q[i]
-                rise = (1 - g[k]) * E[i]
-                t_s = w * (2 * s * t_c + t_sf + r * t_sfr)
-                t_r = w * (s * t_sfr + t_h + 2 * r)
-                t_w = s * s * t_c + s * t_sf + s * r * t_sfr + t_a + r * t_h + r * r
-                t_tau2 += w - w * w * t_w
-                t_y = -t_r * q - 0.5 * t_s * s * (1 - 2 * y) / (y * (1 - y))
-                u = F[i] / D[i]
-                t_rise = t_y + t_s * u * beta[k] * q
-                t_F = rise * (t_s * beta[k] * q / D[i] - t_rise) / D[i]
-                t_log_nu += rise * ((T[i] - u) * t_rise - t_s * beta[k] * q * u * (D[i] - 1) / D[i])
-                a_g[k] -= 0.5 * (t_y - t_rise * E[i])
-                a_gamma[k] += 0.5 * t_rise * rise
-                a_eta[k] -= 0.5 * t_F * F[i]
-                a_beta[k] -= 0.5 * (t_s * rise * u * q - t_F * F[i] * dx)
-                t_dx -= t_F * F[i] * beta[k]
+            grad[7] -= 1 - t_c * s_var
+            if m == top[b]:
+                t_c = 0.0
+            _fill(blocks, T_H, low, high, t_h)
+            _fill(blocks, T_A, low, high, t_a)
+            _fill(blocks, T_C, low, high, t_c)
+            _fill(blocks, T_SF, low, high, -(2 * t_a * sf + t_h * sfr) / c)
+            _fill(blocks, T_SFR, low, high, -(2 * sfr + t_h * sf) / c)
             grad[2] -= t_V * V
             grad[i_spread + b] -= t_V * V
-            grad[i_tau + b] -= t_tau2 * tau2
-            grad[i_nu + b] -= 0.5 * t_log_nu
-            grad[7] -= 1 - t_c * s_var
-            t_raw = 0.5 * t_dx * several[0]
+        _cells_back(blocks)
+        for b in range(B):
+            t_raw = -_sum(blocks, BY_DX, first[b], first[b + 1])
+            if m != top[b]:
+                grad[i_lead + b] += t_raw * s_delta
+                grad[7] += t_raw * s_delta * theta[i_lead + b]
+            t_raw *= several
             grad[i_raw + m] -= t_raw * s_model
             grad[i_raw + top[b]] += t_raw * s_model
             grad[6] -= t_raw * s_model * (theta[i_raw + m] - theta[i_raw + top[b]])
 
-    for k in range(K):
-        u, v = theta[i_phi + k], theta[i_g + k]
-        loss = math.exp(theta[i_loss + k])
-        nu = math.exp(theta[i_nu + of[k]])
-        rest = loss * _cdf(-u)
-        share = -math.expm1(-nu * rest) / nu
-        over = 1 / math.expm1(nu * rest)
-        by_nu = nu * rest * over - 1 if nu * rest > 1e-5 else -0.5 * nu * rest
-        a_log_beta = a_beta[k] * beta[k]
-        t_rest = a_eta[k] / share - nu * over
-        grad[i_beta + k] += a_log_beta
-        grad[i_loss + k] += t_rest * rest + gamma[k] * a_gamma[k]
-        grad[i_phi + k] += loss * (a_gamma[k] - t_rest) * _pdf(u)
-        grad[i_nu + of[k]] += a_eta[k] * (nu * rest + by_nu) - by_nu
-        grad[i_g + k] += a_g[k] * _pdf(v)
+    _curves_back(blocks)
+    for b in range(B):
+        by_tau2 = _sum(blocks, BY_TAU2, first[b], first[b + 1])
+        grad[i_tau + b] += 2 * by_tau2 * math.exp(2 * theta[i_tau + b])
+        grad[i_nu + b] += _sum(blocks, BY_NU, first[b], first[b + 1])
+    for row in range(4):
+        for k in range(K):
+            grad[i_curve + row * K + k] = blocks[k // LANES, (4 + row) * LANES + k % LANES]
     return total
 
 
@@ -337,16 +462,21 @@ _DOUBLES = types.CPointer(types.double)
 
 
 @numba.cfunc(types.int64(types.uint64, _DOUBLES, _DOUBLES, _DOUBLES, _DOUBLES), cache=True)
-def log_density_c(size, theta, gradient, value, packed):
-    """The density with C's calling convention; 0, or 3 where it is not finite."""
-    head = numba.carray(packed, (4,))
+def log_density_c(size, phi, gradient, value, packed):
+    """The density with C's calling convention, on a preconditioner's coordinates; 0, or 3 where it
+    is not finite. packed: `Density.packed`, then `Preconditioner.packed`."""
+    head = numba.carray(packed, (3,))
     B, M, K = int(head[0]), int(head[1]), int(head[2])
-    length = 4 + M + B + 2 * K * M + B + 1 + 3 * K + 2 * (N_GLOBAL + len(PER_BENCHMARK))
-    data = _unpack(numba.carray(packed, (length,)))
-    grad = numba.carray(gradient, (size,))
-    log_p = _log_density(numba.carray(theta, (size,)), grad, *data)
+    J, G = (K - 1) // LANES + 1, int(size) - 4 * K
+    own = _HEAD + M + 2 * B + 1 + (2 * M + 4) * J * LANES + 2 * _PRIORS
+    numbers = numba.carray(packed, (own + G * G + 4 * K * (G + 4),))
+    A, C, W = unpack(numbers[own:], G, K)
+    theta, by_theta, by_phi = np.empty(size), np.empty(size), numba.carray(gradient, (size,))
+    stretch(numba.carray(phi, (size,)), theta, A, C, W)
+    log_p = _log_density(theta, by_theta, *_unpack(numbers))
+    gather(by_theta, by_phi, A, C, W)
     numba.carray(value, (1,))[0] = log_p
-    return 0 if np.isfinite(log_p) and np.isfinite(grad).all() else 3
+    return 0 if np.isfinite(log_p) and np.isfinite(by_phi).all() else 3
 
 
 @numba.cfunc(types.int64(types.uint64, types.uint64, _DOUBLES, _DOUBLES, _DOUBLES), cache=True)

@@ -29,9 +29,14 @@ def prior_draws(
     K, M, several = len(data.cluster), len(data.model), len(data.benchmark) > 1
     value["sigma_omega"] = np.exp(value["mu_omega"])[:, None] * value.pop("spread_omega")
     value["delta"] = several * value["sigma_model"][:, None] * rng.standard_normal((draws, M))
+    value["lead"] = value["sigma_delta"][:, None] * rng.standard_normal(
+        (draws, len(data.benchmark))
+    )
     value["eta"] = rng.normal(value["mu_eta"], value["sigma_eta"], (K, draws)).T
     value["beta"] = np.exp(rng.normal(value["mu_beta"], value["sigma_beta"], (K, draws)).T)
-    value["gamma"] = rng.exponential(value["sigma_gamma"], (K, draws)).T
+    capped = rng.random((draws, K)) < spec.constants["capped_share"]
+    mean = np.where(capped, spec.constants["capped_loss"], value["sigma_gamma"][:, None])
+    value["gamma"] = rng.exponential(mean)
     value["g"] = rng.beta(*floor_prior(data.chance, spec.constants["chance_items"]), (draws, K))
     return value
 
@@ -51,7 +56,10 @@ def log_prior(spec: Spec, data: LadderData, p: Draws) -> dict[str, np.ndarray]:
     value["eta"] = stats.norm.logpdf(p["eta"], each["mu_eta"], each["sigma_eta"])
     log_beta = np.log(p["beta"])
     value["beta"] = stats.norm.logpdf(log_beta, each["mu_beta"], each["sigma_beta"]) - log_beta
-    value["gamma"] = stats.expon.logpdf(p["gamma"], scale=each["sigma_gamma"])
+    capped, loss = (spec.constants[name] for name in ("capped_share", "capped_loss"))
+    few = np.log1p(-capped) + stats.expon.logpdf(p["gamma"], scale=each["sigma_gamma"])
+    many = np.log(capped) + stats.expon.logpdf(p["gamma"], scale=loss)
+    value["gamma"] = np.logaddexp(few, many)
     value["g"] = stats.beta.logpdf(
         p["g"], *floor_prior(data.chance, spec.constants["chance_items"])
     )
@@ -59,16 +67,18 @@ def log_prior(spec: Spec, data: LadderData, p: Draws) -> dict[str, np.ndarray]:
 
 
 def curves(data: LadderData, p: Draws, m: int) -> tuple[np.ndarray, np.ndarray]:
-    """f_k and its slope per decade at ladder model m, (..., cluster)."""
+    """f_k and its slope per decade at ladder model m, (..., cluster); no slope where m is the
+    benchmark's largest, whose shocks are in the curve and the lead."""
     top = data.top[data.of_cluster]
     ahead = data.x[m] - data.x[top] + p["delta"][..., m, None] - p["delta"][..., top]
+    ahead = ahead - (m != top) * p["lead"][..., data.of_cluster]
     nu = p["nu"][..., data.of_cluster]
     y = accuracy(ahead, 0.0, **{name: p[name] for name in CURVE}, nu=nu)
     y = np.clip(y, 1e-9, 1 - 1e-9)
     fall = np.exp(p["eta"] - p["beta"] * ahead)
     fall = fall / (1 + nu * fall)
     slope = (y - p["g"]) * fall * p["beta"] / (2 * np.sqrt(y * (1 - y)))
-    return np.arcsin(np.sqrt(y)), slope
+    return np.arcsin(np.sqrt(y)), (m != top) * slope
 
 
 def replicate(data: LadderData, p: Draws, rng: np.random.Generator) -> np.ndarray:

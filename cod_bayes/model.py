@@ -3,10 +3,12 @@
     L_k(x) = exp(eta_k - beta_k (x - x_b))                     answer loss,  x = log10 compute
     y_k(x) = g_k + (1 - g_k) exp(-gamma_k) (1 + nu_b L_k(x))^(-1 / nu_b)             accuracy
     f_k(x) = arcsin sqrt y_k(x)
-    z_km   = f_k(x'_m) + f_k'(x'_m) delta_bm + omega_bm + eps_km,    x'_m = x_m + delta_m - delta_b
+    z_km   = f_k(x'_m) + f_k'(x'_m) delta_bm + omega_bm + eps_km
+    x'_m   = x_m + delta_m - delta_b - lead_b,     or x_b with delta_bm = 0 at the largest model
 
     delta_m  ~ N(0, sigma_model)             the model's own, on every benchmark     decades
     delta_bm ~ N(0, sigma_delta)             the model's own on benchmark b          decades
+    lead_b   ~ N(0, sigma_delta)             delta_bm of the largest ladder model    decades
     omega_bm ~ N(0, sigma_omega_b sqrt|x_m - x_b|)   what the curves do not follow   radians
     eps_km   ~ N(0, sqrt(1/(4 n_km) + tau_b^2))      what one cluster does for itself  radians
 
@@ -18,7 +20,7 @@ items, looks as if it rose slowly, and is forecast far too low.
 
 z is the arcsine root of cluster k's pass rate at ladder model m of benchmark b, n_km its trials,
 x_b the log10 compute of the benchmark's largest ladder model and delta_b its delta_m, so that
-exp(eta) is the loss that this model shows, shock and all. Every shock is shared by the clusters of
+exp(eta) is the loss that this model shows, shocks and all. Every shock is shared by the clusters of
 a benchmark. The curves are trusted most at x_b: omega has the spread of a random walk in log
 compute that starts there, so small models far below the top, and targets far above, count for less
 and are known less. eta, log beta and gamma share priors over clusters and benchmarks.
@@ -44,15 +46,16 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 
-from cod_bayes.curves import LadderData, floor_prior
+from cod_bayes.curves import PROBIT, LadderData, floor_prior, share
 from cod_bayes.spec import Spec
 
 SCALES = ("sigma_eta", "sigma_beta", "sigma_gamma", "sigma_model", "sigma_delta")
 
 
-def _cdf(v: Any) -> Any:
-    """Of the standard normal, kept off 0 and 1."""
-    return 0.5 * pt.erfc(-pt.clip(v, -8, 8) / np.sqrt(2))
+def _log_slope(probit: Any) -> Any:
+    """log d share / d probit."""
+    p = share(probit)
+    return pt.log(p * share(-probit) * (PROBIT[0] + 3 * PROBIT[1] * probit**2))
 
 
 def build(spec: Spec, data: LadderData) -> pm.Model:
@@ -74,6 +77,8 @@ def build(spec: Spec, data: LadderData) -> pm.Model:
         member = pm.Data("member", member, dims=("benchmark", "cluster"))
         prior = pm.Data("prior", priors)
         g_a, g_b = pm.Data("g_a", g_a, dims="cluster"), pm.Data("g_b", g_b, dims="cluster")
+        capped_share = pm.Data("capped_share", spec.constants["capped_share"])
+        capped_loss = pm.Data("capped_loss", spec.constants["capped_loss"])
         several = pm.Data("several", float(len(data.benchmark) > 1))
 
         def normal(name: str) -> Any:
@@ -89,33 +94,43 @@ def build(spec: Spec, data: LadderData) -> pm.Model:
         nu = scale("nu", dims="benchmark")
         sigma_omega = pm.Deterministic("sigma_omega", pt.exp(mu_omega) * spread, dims="benchmark")
         raw = pm.Normal("raw_delta", 0, 1, dims="model")
+        raw_lead = pm.Normal("raw_lead", 0, 1, dims="benchmark")
+        lead = pm.Deterministic("lead", sigma_delta * raw_lead, dims="benchmark")
         delta = pm.Deterministic("delta", several * sigma_model * raw, dims="model")
 
         log_beta = pm.Normal("log_beta", mu_beta, sigma_beta, dims="cluster")
         beta = pm.Deterministic("beta", pt.exp(log_beta), dims="cluster")
-        # Phi(normal) is uniform: g keeps its prior, phi has none of its own.
-        g = pm.Deterministic("g", _cdf(pm.Normal("probit_g", dims="cluster")), dims="cluster")
-        log_loss = pm.Flat("log_loss", dims="cluster")
-        probit_phi = pm.Normal("probit_phi", dims="cluster")
+        probit_y, probit_s, probit_phi = (
+            pm.Flat(f"probit_{name}", dims="cluster") for name in ("y", "s", "phi")
+        )
+        g = pm.Deterministic("g", share(probit_y) * share(-probit_s), dims="cluster")
+        loss = pt.log1p(-g) - pt.log(share(probit_y) * share(probit_s))
         wide = nu[of_cluster]
-        scaled = wide * _cdf(-probit_phi) * pt.exp(log_loss)
+        scaled = wide * share(-probit_phi) * loss
         log_u = pt.log(-pt.expm1(-scaled) / wide)
-        gamma = pm.Deterministic("gamma", _cdf(probit_phi) * pt.exp(log_loss), dims="cluster")
+        gamma = pm.Deterministic("gamma", share(probit_phi) * loss, dims="cluster")
         eta = pm.Deterministic("eta", scaled + log_u, dims="cluster")
         curve_prior = pm.logp(pm.Normal.dist(mu_eta, sigma_eta), eta)
-        curve_prior += pm.logp(pm.Exponential.dist(scale=sigma_gamma), gamma)
+        few = pt.log1p(-capped_share) + pm.logp(pm.Exponential.dist(scale=sigma_gamma), gamma)
+        many = pt.log(capped_share) + pm.logp(pm.Exponential.dist(scale=capped_loss), gamma)
+        curve_prior += pt.logaddexp(few, many)
         curve_prior += pm.logp(pm.Beta.dist(g_a, g_b), g)
-        pm.Potential("curve_prior", pt.sum(curve_prior + 2 * log_loss - log_u))
+        jacobian = pt.log(loss) - log_u - pt.log(share(probit_s))
+        for probit in (probit_y, probit_s, probit_phi):
+            jacobian += _log_slope(probit)
+        pm.Potential("curve_prior", pt.sum(curve_prior + jacobian))
 
         effective = x + delta
-        ahead = effective[None, :] - effective[top[of_cluster]][:, None]
+        own_top = top[of_cluster][:, None]
+        other = pt.neq(pt.arange(x.shape[0])[None, :], own_top)
+        ahead = effective[None, :] - effective[own_top] - other * lead[of_cluster][:, None]
         fall = pt.exp(eta[:, None] - beta[:, None] * ahead)
         wide = wide[:, None]
-        share = 1 + wide * fall
-        rise = (1 - g[:, None]) * pt.exp(-pt.log(share) / wide - gamma[:, None])
+        more = 1 + wide * fall
+        rise = (1 - g[:, None]) * pt.exp(-pt.log(more) / wide - gamma[:, None])
         y = pt.clip(g[:, None] + rise, 1e-9, 1 - 1e-9)
         f = pt.arcsin(pt.sqrt(y))
-        df = rise * fall / share * beta[:, None] / (2 * pt.sqrt(y * (1 - y)))
+        df = other * rise * fall / more * beta[:, None] / (2 * pt.sqrt(y * (1 - y)))
 
         variance = noise + pt.square(tau[of_cluster])[:, None]
         w = measured / variance

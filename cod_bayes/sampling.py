@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -19,9 +19,14 @@ import nutpie
 import xarray as xr
 from nutpie.compile_pymc import CompiledPyMCModel
 
+from cod_bayes.checks import convergence
 from cod_bayes.curves import DIMS, PARAMETERS, LadderData
 from cod_bayes.density import Density, copy_c, log_density_c
+from cod_bayes.preconditioner import PER_CLUSTER, Preconditioner
 from cod_bayes.spec import Spec
+
+_FIRST_RUNS = ((100, 30), (100, 100))  # tune and draws of every chain, for the preconditioner
+_TARGET_ACCEPT = (0.88, 0.95, 0.98)
 
 
 def sample(
@@ -30,28 +35,87 @@ def sample(
     *,
     random_seed: int,
     draws: int = 1000,
-    tune: int = 800,
+    tune: int = 300,
     chains: int = 4,
-    target_accept: float = 0.9,
+    attempts: int = len(_TARGET_ACCEPT),
     progressbar: bool = True,
-) -> xr.DataTree:
-    """Groups posterior and sample_stats; dims chain, draw and those of `DIMS`.
+) -> tuple[xr.DataTree, list[str]]:
+    """Posterior and the convergence checks that it fails.
+
+    Two short runs teach the preconditioner. A run that fails a check teaches it more, and is
+    followed by one of twice the draws and smaller steps, `attempts` in all.
+
+    Returns:
+        Groups posterior and sample_stats, with dims chain, draw and those of `DIMS`; the failed
+        checks of `cod_bayes.checks.convergence`.
 
     Raises:
         KeyboardInterrupt: it came before the last draw.
     """
     density = Density.of(spec, data)
+    K = density.shape[2]
+    found = Preconditioner.none(density.size - PER_CLUSTER * K, K)
+    start: Callable[[int], np.ndarray] = density.start
+    runs = [*_FIRST_RUNS, *((tune * 2**i, draws * 2**i) for i in range(attempts))]
+    for i, (run_tune, run_draws) in enumerate(runs):
+        attempt = max(i - len(_FIRST_RUNS), 0)
+        with _interruptible(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the checks name what failed
+            raw = nutpie.sample(
+                _compiled(density, found, start),
+                draws=run_draws,
+                tune=run_tune,
+                chains=chains,
+                cores=min(chains, os.cpu_count() or 1),
+                seed=int(np.random.SeedSequence([random_seed, i]).generate_state(1)[0]),
+                target_accept=_TARGET_ACCEPT[attempt],
+                # Gradients would set the scale by a cluster's stiffest region, where it is seldom.
+                adaptation="draw_diag",
+                progress_bar=progressbar,
+                save_warmup=False,
+            )
+        theta = found.theta(raw["posterior"]["theta"].values)
+        if i >= len(_FIRST_RUNS):
+            idata = _named(density, data, theta, raw["sample_stats"].to_dataset())
+            failed = convergence(idata)
+            if not failed:
+                break
+        # Of each chain around its own mean: chains in different modes are no covariance.
+        around = (theta - theta.mean(axis=1, keepdims=True)).reshape(-1, density.size)
+        found = Preconditioner.of(around, density.seen)
+        start = _one_of(found.phi(theta.reshape(-1, density.size)))
+    return idata, failed
+
+
+def _named(density: Density, data: LadderData, theta: np.ndarray, stats: xr.Dataset) -> xr.DataTree:
+    values = density.constrain(theta)
+    chains, draws = theta.shape[:2]
+    posterior = xr.Dataset(
+        {name: (("chain", "draw", *DIMS.get(name, ())), values[name]) for name in PARAMETERS},
+        {"chain": np.arange(chains), "draw": np.arange(draws), **data.coords},
+    )
+    return xr.DataTree.from_dict({"posterior": posterior, "sample_stats": stats})
+
+
+def _one_of(points: np.ndarray) -> Callable[[int], np.ndarray]:
+    """Starts chains at one of the points (point, size), by the chain's seed."""
+    return lambda seed: points[np.random.default_rng(seed).integers(len(points))]
+
+
+def _compiled(
+    density: Density, preconditioner: Preconditioner, start: Callable[[int], np.ndarray]
+) -> CompiledPyMCModel:
+    """By hand, the class that nutpie compiles PyMC models to: the density is there already."""
     size = density.size
-    # By hand, the class that nutpie compiles PyMC models to: the density is there already.
-    model = CompiledPyMCModel(
+    return CompiledPyMCModel(
         dims={"theta": ("coordinate",)},
         reparameterized_names=None,
         compiled_logp_func=log_density_c,
         compiled_expand_func=copy_c,
-        initial_point_func=density.start,
+        initial_point_func=start,
         shared_data={},
         shared_var_keys={},
-        user_data=density.packed,
+        user_data=np.concatenate([density.packed, preconditioner.packed]),
         n_expanded=size,
         shape_info=(["theta"], None, [(size,)]),
         logp_func=None,
@@ -59,27 +123,6 @@ def sample(
         _n_dim=size,
         _shapes={"theta": (size,)},
         _coords={"coordinate": np.arange(size)},
-    )
-    with _interruptible(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the checks name what failed
-        raw = nutpie.sample(
-            model,
-            draws=draws,
-            tune=tune,
-            chains=chains,
-            cores=min(chains, os.cpu_count() or 1),
-            seed=random_seed,
-            target_accept=target_accept,
-            progress_bar=progressbar,
-            save_warmup=False,
-        )
-    values = density.constrain(raw["posterior"]["theta"].values)
-    posterior = xr.Dataset(
-        {name: (("chain", "draw", *DIMS.get(name, ())), values[name]) for name in PARAMETERS},
-        {"chain": np.arange(chains), "draw": np.arange(draws), **data.coords},
-    )
-    return xr.DataTree.from_dict(
-        {"posterior": posterior, "sample_stats": raw["sample_stats"].to_dataset()}
     )
 
 

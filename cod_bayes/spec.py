@@ -26,7 +26,14 @@ _PRIORS = {
     "tau": "lognormal",
     "nu": "lognormal",
 }
-_CONSTANTS = ("chance_items", "predictable_probability", "mapping_scatter", "evaluation_noise")
+_CONSTANTS = (
+    "capped_share",
+    "capped_loss",
+    "chance_items",
+    "predictable_probability",
+    "mapping_scatter",
+    "evaluation_noise",
+)
 
 
 class SpecError(ValueError):

@@ -1,0 +1,80 @@
+"""The change of coordinates: it inverts, its gradient is the transposed one, and it rounds."""
+
+import numpy as np
+import pytest
+
+from cod_bayes.preconditioner import PER_CLUSTER, Preconditioner, gather, stretch, unpack
+
+G, K = 5, 3
+SIZE = G + PER_CLUSTER * K
+SEEN = np.array([[1, 1, 1, 0, 0], [1, 1, 0, 1, 0], [1, 1, 0, 0, 1]], dtype=bool)
+
+
+def block_arrow(seed=0):
+    """A covariance of the kind that is meant: shared coordinates, clusters that hang on them."""
+    rng = np.random.default_rng(seed)
+    mix = np.eye(SIZE)
+    mix[:G, :G] += np.tril(rng.normal(0, 1, (G, G)), -1)
+    for k in range(K):
+        rows = G + k + K * np.arange(PER_CLUSTER)
+        mix[np.ix_(rows, np.flatnonzero(SEEN[k]))] = rng.normal(0, 1, (PER_CLUSTER, SEEN[k].sum()))
+        mix[np.ix_(rows, rows)] += np.tril(rng.normal(0, 1, (PER_CLUSTER, PER_CLUSTER)), -1)
+    mix *= np.exp(rng.normal(0, 1, SIZE))
+    return mix @ mix.T
+
+
+def learned(draws=4000):
+    cov = block_arrow()
+    theta = np.random.default_rng(1).multivariate_normal(np.zeros(SIZE), cov, draws)
+    return Preconditioner.of(theta, SEEN), theta
+
+
+def test_none_changes_nothing():
+    phi = np.arange(2.0 * SIZE).reshape(2, SIZE)
+    none = Preconditioner.none(G, K)
+    np.testing.assert_array_equal(none.theta(phi), phi)
+    np.testing.assert_array_equal(none.phi(phi), phi)
+
+
+def test_there_and_back_is_where_it_began():
+    found, theta = learned()
+    np.testing.assert_allclose(found.theta(found.phi(theta)), theta, atol=1e-9)
+    np.testing.assert_allclose(found.phi(found.theta(theta[0])), theta[0], atol=1e-9)
+
+
+def test_its_determinant_is_one():
+    found, _ = learned()
+    matrix = found.theta(np.eye(SIZE)).T
+    assert np.linalg.det(matrix) == pytest.approx(1)
+
+
+def test_compiled_form_is_the_same_and_gradients_are_its_transpose():
+    found, theta = learned()
+    parts = unpack(found.packed, G, K)
+    matrix = found.theta(np.eye(SIZE)).T
+    out, back = np.empty(SIZE), np.empty(SIZE)
+    stretch(theta[0], out, *parts)
+    np.testing.assert_allclose(out, matrix @ theta[0])
+    gather(theta[1], back, *parts)
+    np.testing.assert_allclose(back, matrix.T @ theta[1])
+
+
+def test_many_draws_make_the_posterior_round():
+    found, theta = learned(20_000)
+    plain = np.corrcoef(theta.T) - np.eye(SIZE)
+    left = np.corrcoef(found.phi(theta).T) - np.eye(SIZE)
+    assert abs(plain).max() > 0.7
+    assert abs(left).max() < 0.1
+
+
+def test_few_draws_are_no_proof():
+    theta = np.random.default_rng(2).normal(size=(6, SIZE))
+    found = Preconditioner.of(theta, SEEN)
+    assert np.isfinite(found.packed).all()
+    plain = Preconditioner.of(np.random.default_rng(2).normal(size=(6000, SIZE)), SEEN)
+    assert abs(plain.C).max() < 0.1
+
+
+def test_draws_that_do_not_move_are_survived():
+    found = Preconditioner.of(np.ones((50, SIZE)), SEEN)
+    assert np.isfinite(found.packed).all()
