@@ -431,13 +431,13 @@ def fit(
 ) -> Fit:
     """Cluster, sample and check.
 
-    A posterior that fails a check is sampled again, at most twice, each time with twice the draws
-    and smaller steps; what then still fails is warned of by name and stays in the verdicts.
+    A posterior that fails a check gets more draws, at most four times `draws`; what then still
+    fails is warned of by name and stays in the verdicts.
 
     Args:
         evidence: or what `read_table` takes.
         model: a shipped model's name, or the path of a TOML file.
-        draws, tune, chains: of the first attempt.
+        draws, tune, chains: of one run; see above.
         clusterer: any scikit-learn clusterer in place of the default route.
 
     Raises:

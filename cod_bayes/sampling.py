@@ -19,14 +19,14 @@ import nutpie
 import xarray as xr
 from nutpie.compile_pymc import CompiledPyMCModel
 
-from cod_bayes.checks import convergence
+from cod_bayes.checks import convergence, divergences
 from cod_bayes.curves import DIMS, PARAMETERS, LadderData
 from cod_bayes.density import Density, copy_c, log_density_c
 from cod_bayes.preconditioner import PER_CLUSTER, Preconditioner
 from cod_bayes.spec import Spec
 
 _FIRST_RUNS = ((100, 30), (100, 100))  # tune and draws of every chain, for the preconditioner
-_TARGET_ACCEPT = (0.88, 0.95, 0.98)
+_TARGET_ACCEPT = (0.88, 0.95, 0.95, 0.98)
 
 
 def sample(
@@ -42,8 +42,9 @@ def sample(
 ) -> tuple[xr.DataTree, list[str]]:
     """Posterior and the convergence checks that it fails.
 
-    Two short runs teach the preconditioner. A run that fails a check teaches it more, and is
-    followed by one of twice the draws and smaller steps, `attempts` in all.
+    Two short runs teach the preconditioner. Draws that fail a check teach it more and are added to,
+    at most `attempts` times `draws`, with smaller steps; a run that diverges is not kept unless
+    there is no other.
 
     Returns:
         Groups posterior and sample_stats, with dims chain, draw and those of `DIMS`; the failed
@@ -56,7 +57,8 @@ def sample(
     K = density.shape[2]
     found = Preconditioner.none(density.size - PER_CLUSTER * K, K)
     start: Callable[[int], np.ndarray] = density.start
-    runs = [*_FIRST_RUNS, *((tune * 2**i, draws * 2**i) for i in range(attempts))]
+    runs = [*_FIRST_RUNS, *[(tune, draws)] * attempts]
+    kept: list[tuple[np.ndarray, xr.Dataset]] = []
     for i, (run_tune, run_draws) in enumerate(runs):
         attempt = max(i - len(_FIRST_RUNS), 0)
         with _interruptible(), warnings.catch_warnings():
@@ -76,7 +78,11 @@ def sample(
             )
         theta = found.theta(raw["posterior"]["theta"].values)
         if i >= len(_FIRST_RUNS):
-            idata = _named(density, data, theta, raw["sample_stats"].to_dataset())
+            stats = raw["sample_stats"].to_dataset()
+            kept = [run for run in kept if not divergences(run[1])] + [(theta, stats)]
+            if len(kept) > 1 and divergences(stats):
+                kept.pop()
+            idata = _named(density, data, kept)
             failed = convergence(idata)
             if not failed:
                 break
@@ -87,13 +93,18 @@ def sample(
     return idata, failed
 
 
-def _named(density: Density, data: LadderData, theta: np.ndarray, stats: xr.Dataset) -> xr.DataTree:
+def _named(
+    density: Density, data: LadderData, runs: list[tuple[np.ndarray, xr.Dataset]]
+) -> xr.DataTree:
+    """The draws of several runs one after the other, chain by chain."""
+    theta = np.concatenate([run for run, _ in runs], axis=1)
+    chain, draw = (np.arange(size) for size in theta.shape[:2])
     values = density.constrain(theta)
-    chains, draws = theta.shape[:2]
     posterior = xr.Dataset(
         {name: (("chain", "draw", *DIMS.get(name, ())), values[name]) for name in PARAMETERS},
-        {"chain": np.arange(chains), "draw": np.arange(draws), **data.coords},
+        {"chain": chain, "draw": draw, **data.coords},
     )
+    stats = xr.concat([stats for _, stats in runs], "draw").assign_coords(draw=draw)
     return xr.DataTree.from_dict({"posterior": posterior, "sample_stats": stats})
 
 

@@ -46,7 +46,7 @@ def ranks(shocks, seed):
     rng = np.random.default_rng(seed)
     data = ladder(0)
     truths = prior_draws(SPEC, data, rng, WORLDS)
-    for name in ("sigma_delta", "sigma_omega", "tau"):
+    for name in ("sigma_delta", "lead", "sigma_omega", "tau"):
         truths[name] = shocks * truths[name]
     values = np.empty((WORLDS, len(QUANTITIES)))
     for world in range(WORLDS):
@@ -91,9 +91,9 @@ def test_ranks_are_not_crowded_in_the_middle_or_at_the_ends(calibrated):
 
 
 def test_a_shifted_rank_is_rejected(calibrated):
-    # The power of the test above: a posterior off by its standard deviation would not pass.
+    # The power of the test above: a posterior off by one and a half standard deviations would not pass.
     for name, rank in calibrated.items():
-        off = stats.norm.cdf(stats.norm.ppf(rank) + 1.0)
+        off = stats.norm.cdf(stats.norm.ppf(rank) + 1.5)
         assert stats.kstest(off, "uniform").pvalue < ALPHA, name
 
 
