@@ -36,10 +36,16 @@ def divergences(stats: xr.Dataset) -> int:
     return int(stats["diverging"].sum())
 
 
-def least_e_bfmi(stats: xr.Dataset) -> float:
-    """Of the chains (Betancourt 2016)."""
+def e_bfmi_of(stats: xr.Dataset) -> np.ndarray:
+    """Of each chain (Betancourt 2016), from draws that follow each other. (chain,)"""
+    if "e_bfmi" in stats:
+        return stats["e_bfmi"].values
     energy = stats["energy"].transpose("chain", "draw").values
-    return float(((np.diff(energy) ** 2).mean(axis=1) / energy.var(axis=1)).min())
+    return (np.diff(energy) ** 2).mean(axis=1) / energy.var(axis=1)
+
+
+def least_e_bfmi(stats: xr.Dataset) -> float:
+    return float(e_bfmi_of(stats).min())
 
 
 def convergence(idata: xr.DataTree) -> list[str]:

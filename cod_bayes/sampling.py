@@ -19,7 +19,7 @@ import nutpie
 import xarray as xr
 from nutpie.compile_pymc import CompiledPyMCModel
 
-from cod_bayes.checks import convergence, divergences
+from cod_bayes.checks import convergence, divergences, e_bfmi_of
 from cod_bayes.curves import DIMS, PARAMETERS, LadderData
 from cod_bayes.density import Density, copy_c, log_density_c
 from cod_bayes.preconditioner import PER_CLUSTER, Preconditioner
@@ -96,15 +96,19 @@ def sample(
 def _named(
     density: Density, data: LadderData, runs: list[tuple[np.ndarray, xr.Dataset]]
 ) -> xr.DataTree:
-    """The draws of several runs one after the other, chain by chain."""
-    theta = np.concatenate([run for run, _ in runs], axis=1)
+    """The draws of several runs one after the other, chain by chain: of n runs every n-th, which
+    loses nothing that the slow parameters, for which there are several, could miss."""
+    theta = np.concatenate([run for run, _ in runs], axis=1)[:, :: len(runs)]
     chain, draw = (np.arange(size) for size in theta.shape[:2])
     values = density.constrain(theta)
     posterior = xr.Dataset(
         {name: (("chain", "draw", *DIMS.get(name, ())), values[name]) for name in PARAMETERS},
         {"chain": chain, "draw": draw, **data.coords},
     )
-    stats = xr.concat([stats for _, stats in runs], "draw").assign_coords(draw=draw)
+    stats = xr.concat([stats for _, stats in runs], "draw").isel(draw=slice(None, None, len(runs)))
+    # Of neighbouring draws, so before any is left out.
+    e_bfmi = np.min([e_bfmi_of(stats) for _, stats in runs], axis=0)
+    stats = stats.assign_coords(draw=draw).assign(e_bfmi=("chain", e_bfmi))
     return xr.DataTree.from_dict({"posterior": posterior, "sample_stats": stats})
 
 

@@ -91,7 +91,7 @@ def test_ranks_are_not_crowded_in_the_middle_or_at_the_ends(calibrated):
 
 
 def test_a_shifted_rank_is_rejected(calibrated):
-    # The power of the test above: a posterior off by one and a half standard deviations would not pass.
+    # The power of the test above: a posterior one and a half sd off would not pass.
     for name, rank in calibrated.items():
         off = stats.norm.cdf(stats.norm.ppf(rank) + 1.5)
         assert stats.kstest(off, "uniform").pvalue < ALPHA, name

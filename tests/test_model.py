@@ -273,9 +273,9 @@ def test_golden_numbers_of_the_model_named_cod():
     assert {name: SPEC.constants[name] for name in GOLDEN_CONSTANTS} == GOLDEN_CONSTANTS
 
 
-GOLDEN_VALUE = -139.68598465204195
-GOLDEN_SLOPE = -96.79032504573532
-GOLDEN_CONSTANTS = {"capped_share": 0.2, "capped_loss": 4.0, "chance_items": 20.0}
+GOLDEN_VALUE = -176.04723088456785
+GOLDEN_SLOPE = -152.19285552743037
+GOLDEN_CONSTANTS = {"capped_share": 0.2, "capped_loss": 4.0, "chance_items": 30.0}
 GOLDEN_CONSTANTS |= {"predictable_probability": 0.5}
 GOLDEN_CONSTANTS |= {"mapping_scatter": 0.04, "evaluation_noise": 0.004}
 
