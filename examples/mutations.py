@@ -4,7 +4,8 @@
     python examples/mutations.py units      # those named so
 
 Each mutation is an exact replacement in a temporary copy of the package; a text that is not found
-exactly once is an error. A mutation that no test notices makes the exit code 1.
+exactly once is an error. A mutation that no test notices makes the exit code 1, and so do tests
+that fail on an unchanged copy.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-FORECAST = 'delta = value["sigma_delta"] * rng.standard_normal(draws)'
+FORECAST = 'delta = value["sigma_delta"] * rng.standard_normal(draws) - value["lead"][:, b]'
 THINNED = "feature, rate, n_trials = _thin(rate, n_trials, rng)"
 SEEN = """feature, rate, n_trials = _thin(rate, n_trials, rng)
     extra = benchmark["rate"].values[:, benchmark["role"].values == "target"]
@@ -26,11 +27,11 @@ TRIALS = "sampling = 1 / (4 * np.where(measured, n, 1.0))"
 
 # name -> (file, text, replacement, tests)
 MUTATIONS = {
-    "shock, density": ("density.py", "S[i] = rise * F[i] / D[i] * beta[k] * Q[i]", "S[i] = 0.0",
+    "shock, density": ("density.py", "v[S + i] = rise * u * v[BETA + i] * q", "v[S + i] = 0.0",
                        "test_model.py"),
     "shock, forecast": ("fitting.py", FORECAST, "delta = np.zeros(draws)", "test_model.py"),
-    "ceiling, density": ("density.py", "E[i] = math.exp(-T[i] - gamma[k])",
-                         "E[i] = math.exp(-T[i])", "test_model.py"),
+    "ceiling, density": ("density.py", "e = exp(-t - v[GAMMA + i])", "e = exp(-t)",
+                         "test_model.py"),
     "ceiling, curve": ("curves.py", "np.exp(-scaling - gamma)", "np.exp(-scaling)",
                        "test_model.py"),
     "units": ("fitting.py", "x = np.log10(evidence.models", "x = np.log(evidence.models",
@@ -69,6 +70,15 @@ def main():
     parser.add_argument("names", nargs="*", help="beginnings of mutations' names")
     names = tuple(parser.parse_args().names) or ("",)
     missed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        copy(Path(folder))
+        used = sorted(
+            {t for name, m in MUTATIONS.items() if name.startswith(names) for t in m[3].split()}
+        )
+        before = failing(Path(folder), " ".join(used))
+    if before:
+        print(f"fail without any mutation: {', '.join(before)}")
+        return 1
     for name, (file, text, replacement, tests) in MUTATIONS.items():
         if not name.startswith(names):
             continue

@@ -1,0 +1,116 @@
+"""How runs are joined, started and prepared; what is sampled is checked in test_calibration."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from cod_bayes.checks import e_bfmi_of
+from cod_bayes.curves import LadderData
+from cod_bayes.density import Density
+from cod_bayes.fitting import _fall
+from cod_bayes.sampling import _named, _one_of, sample
+from cod_bayes.spec import load_spec
+
+SPEC = load_spec("cod")
+
+
+def ladder():
+    """One cluster that rises over six models."""
+    x = np.linspace(20.0, 22.5, 6)
+    z = np.array([[0.3, 0.42, 0.55, 0.66, 0.8, 0.93]])
+    names = [f"m{m}" for m in range(6)]
+    noise = np.full((1, 6), 1 / 4000)
+    return LadderData(["b"], ["b/0"], names, np.zeros(1, int), x, x[5:], z, noise, np.zeros(1))
+
+
+def run(density, seed, chains=2, draws=6):
+    rng = np.random.default_rng(seed)
+    theta = density.start_values + 0.1 * rng.standard_normal((chains, draws, density.size))
+    stats = xr.Dataset(
+        {"energy": (("chain", "draw"), rng.standard_normal((chains, draws)))},
+        {"chain": np.arange(chains), "draw": np.arange(draws)},
+    )
+    return theta, stats
+
+
+def test_runs_are_joined_chain_by_chain_and_thinned_to_the_size_of_one():
+    density = Density.of(SPEC, ladder())
+    first, second = run(density, 0), run(density, 1)
+    joined = _named(density, ladder(), [first, second])
+    beta = joined["posterior"].to_dataset()["beta"].values
+    for chain in range(2):
+        both = np.concatenate([first[0][chain], second[0][chain]])
+        np.testing.assert_allclose(beta[chain], density.constrain(both)["beta"][::2])
+    energy = joined["sample_stats"].to_dataset()["energy"].values
+    np.testing.assert_allclose(energy[:, 3:], second[1]["energy"].values[:, ::2])
+
+
+def test_e_bfmi_is_that_of_neighbouring_draws():
+    density = Density.of(SPEC, ladder())
+    runs = [run(density, 0, draws=200), run(density, 1, draws=200)]
+    stats = _named(density, ladder(), runs)["sample_stats"].to_dataset()
+    least = np.min([e_bfmi_of(one) for _, one in runs], axis=0)
+    np.testing.assert_allclose(e_bfmi_of(stats), least)
+    assert abs(e_bfmi_of(stats.drop_vars("e_bfmi")) - least).max() > 1e-3
+
+
+def test_a_chain_s_start_hangs_on_its_seed_alone():
+    points = np.arange(12.0).reshape(6, 2)
+    start = _one_of(points)
+    seen = {tuple(start(seed)) for seed in range(50)}
+    assert seen == {tuple(point) for point in points}
+    np.testing.assert_array_equal(start(7), start(7))
+
+
+def test_too_few_draws_fail_by_name_and_more_attempts_add_to_them():
+    options = {"random_seed": 1, "draws": 60, "tune": 150, "progressbar": False}
+    once, failed = sample(SPEC, ladder(), attempts=1, **options)
+    assert any(text.startswith("bulk ESS") for text in failed)
+    more, _ = sample(SPEC, ladder(), attempts=4, **options)
+    assert once["posterior"].sizes["draw"] == more["posterior"].sizes["draw"] == 60
+    spread = {
+        idata: float(abs(np.diff(idata["sample_stats"]["step_size"].values)).max())
+        for idata in (once, more)
+    }
+    assert spread[once] == 0 < spread[more]  # of one run, and of several
+
+
+# What no rising curve explains.
+
+RISE = np.array([0.2, 0.35, 0.5, 0.7, 0.9, 1.1])
+NOISE = np.full((4, 6), 1e-4)
+
+
+def clusters():
+    return np.array([RISE, 0.5 * RISE, RISE + 0.2, np.full(6, 0.6)])
+
+
+def test_rising_and_flat_clusters_have_no_fall():
+    jitter = 0.01 * np.random.default_rng(0).standard_normal((4, 6))
+    assert _fall(clusters() + jitter, NOISE).max() < 1e-4
+
+
+def test_a_falling_cluster_is_given_the_variance_of_its_fall_and_the_others_none():
+    z = clusters()
+    z[3] = 0.8 - 0.4 * RISE
+    found = _fall(z, NOISE)
+    assert found[3] == pytest.approx(z[3].var() - 1e-4, rel=0.05)
+    assert (found[:3] == 0).all()
+
+
+def test_a_dip_of_all_clusters_is_the_model_s():
+    z = clusters()
+    z[:, 3] -= 0.3
+    z[3] = 0.6
+    z[3, 3] -= 0.2
+    assert _fall(z, NOISE).max() < 0.004 < (0.3**2) / 6
+
+
+def test_fewer_than_three_clusters_and_missing_cells():
+    falling = np.array([0.8 - 0.4 * RISE, RISE])
+    assert (_fall(falling, NOISE[:2]) == 0).all()
+    noise = NOISE.copy()
+    noise[0, :2] = noise[1, 4] = np.inf
+    noise[2] = np.inf
+    found = _fall(clusters(), noise)
+    assert np.isfinite(found).all() and found.max() < 1e-4
