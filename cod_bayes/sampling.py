@@ -26,6 +26,7 @@ from cod_bayes.preconditioner import PER_CLUSTER, Preconditioner
 from cod_bayes.spec import Spec
 
 _FIRST_RUNS = ((100, 30), (100, 100))  # tune and draws of every chain, for the preconditioner
+_KEPT_DRAWS = 1000  # of every chain
 _TARGET_ACCEPT = (0.88, 0.95, 0.95, 0.98)
 
 
@@ -96,16 +97,17 @@ def sample(
 def _named(
     density: Density, data: LadderData, runs: list[tuple[np.ndarray, xr.Dataset]]
 ) -> xr.DataTree:
-    """The draws of several runs one after the other, chain by chain: of n runs every n-th, which
-    loses nothing that the slow parameters, for which there are several, could miss."""
-    theta = np.concatenate([run for run, _ in runs], axis=1)[:, :: len(runs)]
+    """The draws of several runs one after the other, chain by chain, and no more of them than a
+    posterior needs: the slow parameters, for which there are several runs, do not miss the rest."""
+    every = max(sum(run.shape[1] for run, _ in runs) // _KEPT_DRAWS, 1)
+    theta = np.concatenate([run for run, _ in runs], axis=1)[:, ::every]
     chain, draw = (np.arange(size) for size in theta.shape[:2])
     values = density.constrain(theta)
     posterior = xr.Dataset(
         {name: (("chain", "draw", *DIMS.get(name, ())), values[name]) for name in PARAMETERS},
         {"chain": chain, "draw": draw, **data.coords},
     )
-    stats = xr.concat([stats for _, stats in runs], "draw").isel(draw=slice(None, None, len(runs)))
+    stats = xr.concat([stats for _, stats in runs], "draw").isel(draw=slice(None, None, every))
     # Of neighbouring draws, so before any is left out.
     e_bfmi = np.min([e_bfmi_of(stats) for _, stats in runs], axis=0)
     stats = stats.assign_coords(draw=draw).assign(e_bfmi=("chain", e_bfmi))

@@ -33,7 +33,8 @@ def run(density, seed, chains=2, draws=6):
     return theta, stats
 
 
-def test_runs_are_joined_chain_by_chain_and_thinned_to_the_size_of_one():
+def test_runs_are_joined_chain_by_chain_and_thinned(monkeypatch):
+    monkeypatch.setattr("cod_bayes.sampling._KEPT_DRAWS", 6)
     density = Density.of(SPEC, ladder())
     first, second = run(density, 0), run(density, 1)
     joined = _named(density, ladder(), [first, second])
@@ -45,7 +46,8 @@ def test_runs_are_joined_chain_by_chain_and_thinned_to_the_size_of_one():
     np.testing.assert_allclose(energy[:, 3:], second[1]["energy"].values[:, ::2])
 
 
-def test_e_bfmi_is_that_of_neighbouring_draws():
+def test_e_bfmi_is_that_of_neighbouring_draws(monkeypatch):
+    monkeypatch.setattr("cod_bayes.sampling._KEPT_DRAWS", 200)
     density = Density.of(SPEC, ladder())
     runs = [run(density, 0, draws=200), run(density, 1, draws=200)]
     stats = _named(density, ladder(), runs)["sample_stats"].to_dataset()
@@ -66,13 +68,10 @@ def test_too_few_draws_fail_by_name_and_more_attempts_add_to_them():
     options = {"random_seed": 1, "draws": 60, "tune": 150, "progressbar": False}
     once, failed = sample(SPEC, ladder(), attempts=1, **options)
     assert any(text.startswith("bulk ESS") for text in failed)
-    more, _ = sample(SPEC, ladder(), attempts=4, **options)
-    assert once["posterior"].sizes["draw"] == more["posterior"].sizes["draw"] == 60
-    spread = {
-        idata: float(abs(np.diff(idata["sample_stats"]["step_size"].values)).max())
-        for idata in (once, more)
-    }
-    assert spread[once] == 0 < spread[more]  # of one run, and of several
+    more, failed = sample(SPEC, ladder(), attempts=4, **options)
+    beta, first = (idata["posterior"]["beta"].values for idata in (more, once))
+    assert beta.shape[1] in (120, 180, 240) and (failed == [] or beta.shape[1] == 240)
+    np.testing.assert_array_equal(beta[:, :60], first)
 
 
 # What no rising curve explains.
