@@ -118,7 +118,7 @@ def read_cost(path: str | Path) -> CostRecord:
     text = path.read_text(encoding="utf-8")
     try:
         raw = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: expected a TOML file, or .json: {error}") from error
     known = [field.name for field in fields(CostRecord)]
     missing = {"peak_flops", "utilisation"} - set(raw)

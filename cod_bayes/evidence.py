@@ -37,6 +37,7 @@ import hashlib
 import json
 import os
 import re
+import unicodedata
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -676,7 +677,17 @@ def _rows(table: pd.DataFrame) -> _Rows:
             raise EvidenceError(f"{key} is missing (NaN) in {rows.show(lost)}")
         if names[key][0] == "":  # sorted: "" comes first
             raise EvidenceError(f"{key} is an empty string in {rows.show(codes[key] == 0)}")
+        control = [i for i, name in enumerate(names[key]) if has_control(str(name))]
+        if key != "item" and control:  # items are never printed whole
+            raise EvidenceError(
+                f"{key} has control characters in {rows.show(np.isin(codes[key], control))}"
+            )
     return rows
+
+
+def has_control(name: str) -> bool:
+    """Whether a terminal would obey a part of the name: escapes, line ends, tabs."""
+    return any(unicodedata.category(character) == "Cc" for character in name)
 
 
 # ---------------------------------------------------------------------------------------------

@@ -28,10 +28,10 @@ import pandas as pd
 import xarray as xr
 
 from cod_bayes.curves import CURVE, DIMS, PARAMETERS, LadderData, accuracy, arcsine
-from cod_bayes.evidence import Evidence, read_table
+from cod_bayes.evidence import Evidence, has_control, read_table
 from cod_bayes.files import replacing
 from cod_bayes.mapping import Mapping
-from cod_bayes.spec import Spec, load_spec
+from cod_bayes.spec import Spec, check_spec, load_spec
 
 if TYPE_CHECKING:
     from cod_bayes.clusters import Clusters
@@ -45,6 +45,7 @@ _MIN_SLOPE = 0.1 * np.log(10)  # the paper's b > 0.1, per decade
 _MAX_CEILING_LOSS = 1.0  # the paper's c < 1
 _PATH = np.linspace(-5, 7, 73)  # decades from x_b: where a mapping's path is traced
 _PRIOR_DRAWS = 500
+_LARGEST = 4  # times a file's own size is what its numbers may take in memory
 _MIN_CLUSTERS_TO_FALL = 3
 
 
@@ -237,7 +238,11 @@ def load(path: str | Path) -> Fit:
     """
     try:
         with xr.open_datatree(path, engine="h5netcdf") as opened:
+            if opened.nbytes > _LARGEST * Path(path).stat().st_size:
+                raise ValueError(f"its groups claim {opened.nbytes:.0e} bytes, more than it has")
             tree = opened.load()
+        if tree.attrs.get("format") == FORMAT:
+            _check(Fit(tree))
     except FileNotFoundError:
         raise
     except Exception as error:
@@ -247,6 +252,26 @@ def load(path: str | Path) -> Fit:
             f"{path}: expected a file of the format {FORMAT!r}, got {tree.attrs.get('format')!r}"
         )
     return Fit(tree)
+
+
+def _check(fit: Fit) -> None:
+    """Reads what every use of a saved fit needs; raises whatever is missing or not so."""
+    held = {
+        "posterior": PARAMETERS,
+        "constant_data": ("x_ref", "top", "trials", "weight", "benchmark_of_cluster"),
+        "items": ("subset_weight", "benchmark_of_item"),
+        "anchors": ("subset", "rest", "n_rest"),
+    }
+    for group, names in held.items():
+        have = fit.idata[group].to_dataset() if group in fit.idata.children else {}
+        if missing := [name for name in names if name not in have]:
+            raise ValueError(f"its group {group!r} lacks {missing}")
+    if not all(isinstance(check, str) for check in fit.failed_checks):
+        raise ValueError("its failed checks are no text")
+    if any(has_control(name) for name in fit.benchmarks):
+        raise ValueError("its benchmarks' names have control characters")
+    int(fit.idata.attrs["random_seed"])
+    check_spec(fit.spec)
 
 
 def _predictable(p: xr.Dataset, benchmark_of_cluster: xr.DataArray) -> xr.DataArray:

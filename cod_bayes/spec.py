@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import resources
 from pathlib import Path
 
@@ -87,27 +87,49 @@ def load_spec(model: str | Path) -> Spec:
         text = (folder / f"{model}.toml").read_text(encoding="utf-8")
     try:
         raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise SpecError(f"{model}: not valid TOML: {error}") from error
     _same_keys(model, "the file", raw, ("name", "description", "priors", "constants"))
     _same_keys(model, "[priors]", raw["priors"], tuple(_PRIORS))
     _same_keys(model, "[constants]", raw["constants"], _CONSTANTS)
-    priors = {}
     for name, entry in raw["priors"].items():
         _same_keys(model, f"[priors.{name}]", entry, ("family", "mu", "sigma", "unit", "why"))
-        if entry["family"] != _PRIORS[name] or not entry["sigma"] > 0:
-            raise SpecError(
-                f"{model}: [priors.{name}]: expected the family {_PRIORS[name]!r} and sigma > 0, "
-                f"got {entry['family']!r} and {entry['sigma']}"
-            )
-        priors[name] = Prior(**entry)
     for name, entry in raw["constants"].items():
         _same_keys(model, f"[constants.{name}]", entry, ("value", "unit", "why"))
-    constants = {name: float(entry["value"]) for name, entry in raw["constants"].items()}
-    return Spec(raw["name"], raw["description"], priors, constants)
+    priors = {name: Prior(**entry) for name, entry in raw["priors"].items()}
+    constants = {name: entry["value"] for name, entry in raw["constants"].items()}
+    spec = Spec(raw["name"], raw["description"], priors, constants)
+    check_spec(spec, model)
+    return replace(spec, constants={name: float(value) for name, value in constants.items()})
+
+
+def check_spec(spec: Spec, where: str | Path = "the specification") -> None:
+    """Raises SpecError for priors and constants of other names, families or kinds."""
+    if not (isinstance(spec.name, str) and spec.name and isinstance(spec.description, str)):
+        raise SpecError(f"{where}: expected a name and a description, got {spec.name!r}")
+    _same_keys(where, "[priors]", spec.priors, tuple(_PRIORS))
+    _same_keys(where, "[constants]", spec.constants, _CONSTANTS)
+    for name, prior in spec.priors.items():
+        sound = _number(prior.mu) and _number(prior.sigma) and prior.sigma > 0
+        if prior.family != _PRIORS[name] or not sound:
+            raise SpecError(
+                f"{where}: [priors.{name}]: expected the family {_PRIORS[name]!r}, a finite mu and "
+                f"sigma > 0, got {prior.family!r}, {prior.mu!r} and {prior.sigma!r}"
+            )
+    for name, value in spec.constants.items():
+        if not _number(value):
+            raise SpecError(f"{where}: [constants.{name}]: expected a finite value, got {value!r}")
+
+
+def _number(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) < float("inf")
 
 
 def _same_keys(model: str | Path, where: str, got: dict, expected: tuple[str, ...]) -> None:
+    if not isinstance(got, dict):
+        raise SpecError(f"{model}: {where}: expected a table, got {got!r}")
     if set(got) != set(expected):
         missing, unknown = set(expected) - set(got), set(got) - set(expected)
         raise SpecError(
