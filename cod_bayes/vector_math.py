@@ -12,8 +12,8 @@ import numba
 import numpy as np
 
 # Division by zero is infinite rather than an exception, and sums may be taken in any order: without
-# either, loops stay one number at a time.
-_PLAIN: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
+# either, loops stay one number at a time. In this file the order stands, whoever calls.
+_PLAIN: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": False}
 FAST = _PLAIN | {"fastmath": {"reassoc", "nsz", "contract"}}
 _LOG2_E, _LN2 = 1 / math.log(2), math.log(2)
 _LN2_HIGH = float.fromhex("0x1.62e42feep-1")  # few bits: its multiples are exact

@@ -4,10 +4,10 @@ import numba
 import numpy as np
 import pytest
 
-from cod_bayes.vector_math import asin_sqrt, exp, log
+from cod_bayes.vector_math import FAST, asin_sqrt, exp, log
 
 
-@numba.njit(error_model="numpy")
+@numba.njit(**FAST | {"cache": False})
 def each(function, values, out):
     for i in range(len(values)):
         out[i] = function(values[i])
