@@ -76,8 +76,8 @@ class Density:
         cells[:, :, 1] = -1.0
         noise = np.where(data.measured, data.noise, -1.0)
         cells[:, block, :, lane] = np.stack([data.z, noise], axis=-1)
-        floor = np.zeros((block[-1] + 1, 4, LANES))
-        floor[block, :, lane] = np.column_stack([np.ones(K), a, b, log_norm])
+        floor = np.zeros((block[-1] + 1, 3, LANES))
+        floor[block, :, lane] = np.column_stack([a, b, log_norm])
         constants = [B > 1, *(spec.constants[name] for name in ("capped_share", "capped_loss"))]
         head = [B, M, K, *constants]
         arrays = [head, data.x, data.top, first, cells, floor, prior]
@@ -153,15 +153,15 @@ class Density:
 
 # Clusters stand in blocks of LANES, one after the other. Loops over a block have a fixed length and
 # work in one array, by which compilers know that they may take several clusters at once. Rows:
-_ROWS = [LANES * row for row in range(46)]
+_ROWS = [LANES * row for row in range(45)]
 LOG_BETA, PROBIT_Y, PROBIT_S, PROBIT_PHI = _ROWS[:4]
 BY_LOG_BETA, BY_PROBIT_Y, BY_PROBIT_S, BY_PROBIT_PHI = _ROWS[4:8]  # the gradient
-LIVE, FLOOR_A, FLOOR_B, FLOOR_NORM = _ROWS[8:12]  # g ~ Beta(a, b); LIVE 0 beyond the last cluster
-NU, TAU2, ETA, BETA, GAMMA, G, REST, SHOWN = _ROWS[12:20]
-BY_NU, BY_TAU2, BY_ETA, BY_BETA, BY_GAMMA, BY_G = _ROWS[20:26]
-Z, NOISE, DX = _ROWS[26:29]  # at one ladder model, as all that follows
-E, S, R, W, LOG_V, Y, Q, RISE, T, U = _ROWS[29:39]
-T_H, T_A, T_C, T_SF, T_SFR, BY_DX, _END = _ROWS[39:]
+FLOOR_A, FLOOR_B, FLOOR_NORM = _ROWS[8:11]  # g ~ Beta(a, b)
+NU, TAU2, ETA, BETA, GAMMA, G, REST, SHOWN = _ROWS[11:19]
+BY_NU, BY_TAU2, BY_ETA, BY_BETA, BY_GAMMA, BY_G = _ROWS[19:25]
+Z, NOISE, DX = _ROWS[25:28]  # at one ladder model, as all that follows
+E, S, R, W, LOG_V, Y, Q, RISE, T, U = _ROWS[28:38]
+T_H, T_A, T_C, T_SF, T_SFR, BY_DX, _END = _ROWS[38:]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -174,7 +174,7 @@ def _unpack(p):
     top, i = p[i : i + B].astype(np.int64), i + B
     first, i = p[i : i + B + 1].astype(np.int64), i + B + 1
     cells, i = p[i : i + M * J * 2 * LANES].reshape((M, J, 2 * LANES)), i + M * J * 2 * LANES
-    floor, i = p[i : i + J * 4 * LANES].reshape((J, 4 * LANES)), i + J * 4 * LANES
+    floor, i = p[i : i + J * 3 * LANES].reshape((J, 3 * LANES)), i + J * 3 * LANES
     prior = p[i : i + 2 * _PRIORS].reshape((_PRIORS, 2))
     return x, top, first, cells, floor, prior, p[3:_HEAD]
 
@@ -212,16 +212,15 @@ def _share(v):
 
 
 @numba.njit(**FAST)
-def _curves(blocks, mu_eta, s_eta, mu_beta, s_beta, s_gamma, capped, s_capped):
+def _curves(blocks, clusters, mu_eta, s_eta, mu_beta, s_beta, s_gamma, capped, s_capped):
     """Coordinates to curves, with the clusters' own priors, Jacobians and their derivatives.
 
     Returns: the log prior; what the priors' five parameters need of its gradient.
     """
-    total = by_mu_eta = by_s_eta = by_mu_beta = by_s_beta = by_s_gamma = 0.0
     for j in range(len(blocks)):
         v = blocks[j]
         for i in range(LANES):
-            live, nu = v[LIVE + i], v[NU + i]
+            nu = v[NU + i]
             y, not_y, log_y, log_not_y, slope_y = _share(v[PROBIT_Y + i])
             s, not_s, log_s, log_not_s, slope_s = _share(v[PROBIT_S + i])
             phi, other, log_phi, log_other, slope = _share(v[PROBIT_PHI + i])
@@ -249,24 +248,31 @@ def _curves(blocks, mu_eta, s_eta, mu_beta, s_beta, s_gamma, capped, s_capped):
             d = (v[LOG_BETA + i] - mu_beta) / s_beta
             log_p -= 0.5 * d * d
             v[BY_LOG_BETA + i] = -d / s_beta
-            by_mu_beta += live * d
-            by_s_beta += live * d * d
+            v[S + i] = d
             # eta ~ N(mu_eta, sigma_eta)
             d = (eta - mu_eta) / s_eta
             log_p -= 0.5 * d * d
             v[BY_ETA + i] = -d / s_eta
-            by_mu_eta += live * d
-            by_s_eta += live * d * d
+            v[R + i] = d
             # gamma: exponential of mean sigma_gamma; of a share `capped` of the clusters, s_capped
             few = (1 - capped) / s_gamma * exp(-gamma / s_gamma)
             many = capped / s_capped * exp(-gamma / s_capped)
             log_p += log(few + many)
             few = few / (few + many)
             v[BY_GAMMA + i] = -few / s_gamma - (1 - few) / s_capped
-            by_s_gamma += live * few * (gamma / s_gamma - 1)
+            v[W + i] = few * (gamma / s_gamma - 1)
             v[ETA + i], v[BETA + i], v[GAMMA + i] = eta, exp(v[LOG_BETA + i]), gamma
             v[G + i], v[REST + i], v[SHOWN + i] = y * not_s, rest, shown
-            total += live * log_p
+            v[E + i] = log_p
+    total = by_mu_eta = by_s_eta = by_mu_beta = by_s_beta = by_s_gamma = 0.0
+    for k in range(clusters):  # apart: a sum in the loop above would keep it from being vectorised
+        v, i = blocks[k // LANES], k % LANES
+        total += v[E + i]
+        by_mu_beta += v[S + i]
+        by_s_beta += v[S + i] * v[S + i]
+        by_mu_eta += v[R + i]
+        by_s_eta += v[R + i] * v[R + i]
+        by_s_gamma += v[W + i]
     return total, by_mu_eta, by_s_eta, by_mu_beta, by_s_beta, by_s_gamma
 
 
@@ -367,10 +373,10 @@ def _log_density(theta, grad, x, top, first, cells, floor, prior, constants):
     s_model, s_delta = math.exp(theta[6]), math.exp(theta[7])
     blocks = np.empty((J, _END))
     blocks[:, BY_NU:Z] = 0.0
-    blocks[-1, :LIVE] = 0.0  # places beyond the last cluster: any numbers that are finite
+    blocks[-1, :FLOOR_A] = 0.0  # places beyond the last cluster: any numbers that are finite
     blocks[-1, NU:ETA] = 1.0
     blocks[-1, DX:E] = 0.0
-    blocks[:, LIVE:NU] = floor
+    blocks[:, FLOOR_A:NU] = floor
     for row in range(4):
         for k in range(K):
             blocks[k // LANES, row * LANES + k % LANES] = theta[i_curve + row * K + k]
@@ -378,7 +384,7 @@ def _log_density(theta, grad, x, top, first, cells, floor, prior, constants):
         _fill(blocks, NU, first[b], first[b + 1], math.exp(theta[i_nu + b]))
         _fill(blocks, TAU2, first[b], first[b + 1], math.exp(2 * theta[i_tau + b]))
 
-    sums = _curves(blocks, mu_eta, s_eta, mu_beta, s_beta, s_gamma, capped, s_capped)
+    sums = _curves(blocks, K, mu_eta, s_eta, mu_beta, s_beta, s_gamma, capped, s_capped)
     log_p, by_mu_eta, by_s_eta, by_mu_beta, by_s_beta, by_s_gamma = sums
     total += log_p
     total -= K * (theta[3] + theta[4] + _LOG_2PI)
@@ -468,13 +474,13 @@ def log_density_c(size, phi, gradient, value, packed):
     head = numba.carray(packed, (3,))
     B, M, K = int(head[0]), int(head[1]), int(head[2])
     J, G = (K - 1) // LANES + 1, int(size) - 4 * K
-    own = _HEAD + M + 2 * B + 1 + (2 * M + 4) * J * LANES + 2 * _PRIORS
-    numbers = numba.carray(packed, (own + G * G + 4 * K * (G + 4),))
-    A, C, W = unpack(numbers[own:], G, K)
+    own = _HEAD + M + 2 * B + 1 + (2 * M + 3) * J * LANES + 2 * _PRIORS
+    numbers = numba.carray(packed, (own + 2 * G * (G + 4 * K) + 16 * K,))
+    change = unpack(numbers[own:], G, K)
     theta, by_theta, by_phi = np.empty(size), np.empty(size), numba.carray(gradient, (size,))
-    stretch(numba.carray(phi, (size,)), theta, A, C, W)
+    stretch(numba.carray(phi, (size,)), theta, *change)
     log_p = _log_density(theta, by_theta, *_unpack(numbers))
-    gather(by_theta, by_phi, A, C, W)
+    gather(by_theta, by_phi, *change)
     numba.carray(value, (1,))[0] = log_p
     return 0 if np.isfinite(log_p) and np.isfinite(by_phi).all() else 3
 

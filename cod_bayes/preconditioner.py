@@ -62,7 +62,8 @@ class Preconditioner:
     @cached_property
     def packed(self) -> np.ndarray:
         """All numbers in one row, as `unpack` reads it."""
-        return np.concatenate([self.A.ravel(), self.C.ravel(), self.W.ravel()])
+        parts = (self.A, self.A.T, self.C, self.C.T, self.W)
+        return np.concatenate([part.ravel() for part in parts])
 
     def theta(self, phi: np.ndarray) -> np.ndarray:
         """(..., size)"""
@@ -93,41 +94,43 @@ def _factor(draws: np.ndarray, trust: float) -> np.ndarray:
 
 @numba.njit(cache=True, nogil=True)
 def unpack(p, G, K):
-    """A, C and W of `Preconditioner.packed`."""
-    i, width = G * G, PER_CLUSTER * K
-    j = i + width * G
-    own = p[j : j + width * PER_CLUSTER].reshape((width, PER_CLUSTER))
-    return p[:i].reshape((G, G)), p[i:j].reshape((width, G)), own
+    """A, its transpose, C, its transpose, and W of `Preconditioner.packed`."""
+    width, i = PER_CLUSTER * K, 0
+    A, i = p[i : i + G * G].reshape((G, G)), i + G * G
+    A_T, i = p[i : i + G * G].reshape((G, G)), i + G * G
+    C, i = p[i : i + width * G].reshape((width, G)), i + width * G
+    C_T, i = p[i : i + width * G].reshape((G, width)), i + width * G
+    return A, A_T, C, C_T, p[i : i + width * PER_CLUSTER].reshape((width, PER_CLUSTER))
 
 
 @numba.njit(**FAST)
-def stretch(phi, theta, A, C, W):
+def _add(out, row, factor):
+    """out += factor row; many at a time, where a sum over the row would go one by one."""
+    for i in range(len(row)):
+        out[i] += factor * row[i]
+
+
+@numba.njit(**FAST)
+def stretch(phi, theta, A, A_T, C, C_T, W):
     """theta of phi, in place."""
     G, K = len(A), len(W) // PER_CLUSTER
-    for i in range(G):
-        total = 0.0
-        for j in range(G):
-            total += A[i, j] * phi[j]
-        theta[i] = total
-    for i in range(len(C)):
-        total = 0.0
-        for j in range(G):
-            total += C[i, j] * phi[j]
+    theta[:] = 0.0
+    for j in range(G):
+        _add(theta[:G], A_T[j], phi[j])
+        _add(theta[G:], C_T[j], phi[j])
+    for i in range(len(W)):
         for c in range(PER_CLUSTER):
-            total += W[i, c] * phi[G + c * K + i % K]
-        theta[G + i] = total
+            theta[G + i] += W[i, c] * phi[G + c * K + i % K]
 
 
 @numba.njit(**FAST)
-def gather(by_theta, by_phi, A, C, W):
+def gather(by_theta, by_phi, A, A_T, C, C_T, W):
     """A gradient by theta to one by phi, in place."""
     G, K = len(A), len(W) // PER_CLUSTER
     by_phi[:] = 0.0
     for i in range(G):
-        for j in range(G):
-            by_phi[j] += A[i, j] * by_theta[i]
+        _add(by_phi[:G], A[i], by_theta[i])
     for i in range(len(C)):
-        for j in range(G):
-            by_phi[j] += C[i, j] * by_theta[G + i]
+        _add(by_phi[:G], C[i], by_theta[G + i])
         for c in range(PER_CLUSTER):
             by_phi[G + c * K + i % K] += W[i, c] * by_theta[G + i]

@@ -11,10 +11,9 @@ from typing import Any
 import numba
 import numpy as np
 
-# Division by zero is infinite rather than an exception, and sums may be taken in any order: without
-# either, loops stay one number at a time. In this file the order stands, whoever calls.
-_PLAIN: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": False}
-FAST = _PLAIN | {"fastmath": {"reassoc", "nsz", "contract"}}
+# Division by zero is infinite rather than an exception, without which loops stay one number at a
+# time. Sums keep their order: a draw must not hang on what a compiler made of its neighbours.
+FAST: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": False}
 _LOG2_E, _LN2 = 1 / math.log(2), math.log(2)
 _LN2_HIGH = float.fromhex("0x1.62e42feep-1")  # few bits: its multiples are exact
 _LN2_LOW = 1.9082149292705877e-10
@@ -30,7 +29,7 @@ _ASIN = np.polynomial.chebyshev.cheb2poly(_ASIN)[::-1].tolist()
 _EVEN, _ODD = tuple(_ASIN[::2]), tuple(_ASIN[1::2])  # two short sums: long ones are not unrolled
 
 
-@numba.njit(forceinline=True, **_PLAIN)
+@numba.njit(forceinline=True, **FAST)
 def _polynomial(v, coefficients):
     total = coefficients[0]
     for k in range(1, len(coefficients)):
@@ -38,7 +37,7 @@ def _polynomial(v, coefficients):
     return total
 
 
-@numba.njit(forceinline=True, **_PLAIN)
+@numba.njit(forceinline=True, **FAST)
 def exp(v):
     """Of v within [-700, 700]; beyond, as at the end."""
     v = min(max(v, -700.0), 700.0)
@@ -47,7 +46,7 @@ def exp(v):
     return _polynomial(r, _EXP) * np.int64((np.int64(n) + 1023) << 52).view(np.float64)
 
 
-@numba.njit(forceinline=True, **_PLAIN)
+@numba.njit(forceinline=True, **FAST)
 def log(v):
     """Of a positive v that is no subnormal: n log 2 + log m, m within sqrt 1/2 and sqrt 2."""
     bits = np.float64(v).view(np.int64)
@@ -57,7 +56,7 @@ def log(v):
     return n * _LN2 + s * _polynomial(s * s, _LOG)
 
 
-@numba.njit(forceinline=True, **_PLAIN)
+@numba.njit(forceinline=True, **FAST)
 def asin_sqrt(v):
     """Of v in [0, 1]."""
     small = min(v, 1 - v)

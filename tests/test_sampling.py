@@ -1,5 +1,10 @@
 """How runs are joined, started and prepared; what is sampled is checked in test_calibration."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -68,10 +73,27 @@ def test_too_few_draws_fail_by_name_and_more_attempts_add_to_them():
     options = {"random_seed": 1, "draws": 60, "tune": 150, "progressbar": False}
     once, failed = sample(SPEC, ladder(), attempts=1, **options)
     assert any(text.startswith("bulk ESS") for text in failed)
-    more, failed = sample(SPEC, ladder(), attempts=4, **options)
-    beta, first = (idata["posterior"]["beta"].values for idata in (more, once))
-    assert beta.shape[1] in (120, 180, 240) and (failed == [] or beta.shape[1] == 240)
-    np.testing.assert_array_equal(beta[:, :60], first)
+    more, _ = sample(SPEC, ladder(), attempts=4, **options)
+    assert once["posterior"].sizes["draw"] == 60
+    assert more["posterior"].sizes["draw"] in (120, 180, 240)  # a run that diverges is not kept
+
+
+HASH = """
+import hashlib
+from test_sampling import SPEC, ladder, sample
+idata, _ = sample(SPEC, ladder(), random_seed=1, draws=20, tune=20, attempts=1, progressbar=False)
+print(hashlib.sha256(idata["posterior"]["eta"].values.tobytes()).hexdigest())
+"""
+
+
+def test_draws_are_the_same_bit_for_bit_whether_compiled_now_or_before(tmp_path):
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    options = {"env": environment, "cwd": Path(__file__).parent, "text": True}
+    fresh, cached = (
+        subprocess.run([sys.executable, "-c", HASH], check=True, stdout=subprocess.PIPE, **options)
+        for _ in range(2)
+    )
+    assert list(tmp_path.iterdir()) and fresh.stdout == cached.stdout != ""
 
 
 # What no rising curve explains.
