@@ -140,13 +140,17 @@ def test_runs_of_the_model_are_flagged_at_the_stated_rate_over_the_whole_run(fit
 
 
 def test_planned_looks_are_paid_for_ahead(fitted):
-    run = median_run(fitted, 0.3)
-    first = run[run["compute"] <= LOOKS[1]]
-    alone, ahead = (monitor(fitted, first, TARGET, planned=p) for p in ((), LOOKS[2:]))
+    paid = []
+    for behind in (0.0, 0.1, 0.2):
+        run = median_run(fitted, behind)
+        first = run[run["compute"] <= LOOKS[1]]
+        alone, ahead = (monitor(fitted, first, TARGET, planned=p) for p in ((), LOOKS[2:]))
+        assert (ahead.planned, alone.planned) == (4, 2)
+        paid.append((ahead.looks["p_run"] - alone.looks["p_run"]).to_numpy())
+    assert np.min(paid) > -0.02  # each is a share of some hundred draws
+    assert np.mean(paid) > 0.005
     whole = monitor(fitted, run, TARGET)
-    assert (ahead.planned, alone.planned, whole.planned) == (4, 2, 4)
-    assert (ahead.looks["p_run"] >= alone.looks["p_run"]).all()
-    assert ahead.looks["p_run"].iloc[-1] > alone.looks["p_run"].iloc[-1]
+    assert whole.planned == 4
     # What was said at a look stays said.
     np.testing.assert_allclose(ahead.looks["p_run"], whole.looks["p_run"][:2], atol=0.02)
 
