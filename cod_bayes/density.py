@@ -10,8 +10,7 @@ Coordinates, in this order (B benchmarks, M models, K clusters):
 
     mu_eta, mu_beta, mu_omega, log sigma_eta, log sigma_beta, log sigma_gamma, log sigma_model,
     log sigma_delta, log tau (B), log spread_omega (B), log nu (B), raw_lead (B), raw_delta (M),
-    log beta (K),
-    probit y (K), probit s (K), probit phi (K)
+    log beta (K), probit y (K), probit s (K), probit phi (K)
 
 A probit (`cod_bayes.curves.share`) where a logit is usual: the tail towards 0, where data say
 nothing, is then lighter than an exponential's.
@@ -111,7 +110,7 @@ class Density:
         log_tau, log_spread, log_nu, lead, raw, log_beta, *probits = parts[N_GLOBAL:]
         probit_y, probit_s, probit_phi = probits
         of_cluster = np.repeat(np.arange(B), np.diff(self.first))
-        y, s, g = share(probit_y), share(probit_s), share(probit_y) * share(-probit_s)
+        y, s = share(probit_y), share(probit_s)
         nu, loss = np.exp(log_nu[..., of_cluster]), -np.log(y * s / (share(-probit_y) + y * s))
         scaled = nu * loss * share(-probit_phi)
         log_u = np.log(-np.expm1(-scaled)) - np.log(nu)
@@ -124,7 +123,7 @@ class Density:
             "eta": scaled + log_u,
             "beta": np.exp(log_beta),
             "gamma": share(probit_phi) * loss,
-            "g": g,
+            "g": y * share(-probit_s),
         }
 
     @property

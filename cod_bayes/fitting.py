@@ -552,14 +552,14 @@ def _fall(z: np.ndarray, noise: np.ndarray) -> np.ndarray:
     """
     from sklearn.isotonic import isotonic_regression
 
+    if len(z) < _MIN_CLUSTERS_TO_FALL:
+        return np.zeros(len(z))
     away = np.full(z.shape, np.nan)
     for k in range(len(z)):
         seen = np.isfinite(noise[k])
         if seen.any():
             line = isotonic_regression(z[k, seen], sample_weight=1 / noise[k, seen])
             away[k, seen] = z[k, seen] - line
-    if len(z) < _MIN_CLUSTERS_TO_FALL:
-        return np.zeros(len(z))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a model or a cluster without a cell
         away = away - np.nanmedian(away, axis=0)

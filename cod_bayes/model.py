@@ -30,9 +30,16 @@ delta_bm, omega and eps are integrated out in closed form: per (b, m) the sums o
     c = sum f'^2 w + 1 / sigma_delta^2,  b = sum f' w,  a = sum w - b^2 / c,   w = 1 / var(eps)
 
 are all that is needed, so the sampler moves only in curves and scales. The curves' coordinates are
-what the data at x_b show, Lambda = log(1 + nu exp(eta)) / nu + gamma, and its irreducible share
-phi = gamma / Lambda. With R = (1 - phi) Lambda and u = (1 - exp(-nu R)) / nu, eta = nu R + log u
-and d(eta, gamma) = Lambda^2 / u d(log Lambda, phi) keeps the priors on eta and gamma as stated.
+what the data at x_b show: the accuracy y, the share s of it that lies above the floor, and the
+irreducible share phi of the loss Lambda behind it,
+
+    g = y (1 - s),   Lambda = log(1 - g) - log(y s) = log(1 + nu exp(eta)) / nu + gamma,
+    gamma = phi Lambda
+
+With R = (1 - phi) Lambda and u = (1 - exp(-nu R)) / nu, eta = nu R + log u; and
+d(eta, gamma) = Lambda / u d(Lambda, phi) with d(g, Lambda) = 1 / s d(y, s) keeps the priors on eta,
+gamma and g as stated. gamma is exponential of mean sigma_gamma, or, for the share `capped_share` of
+the clusters, of mean `capped_loss`.
 
 All numbers of the evidence are `pm.Data`: the graph is the same for every evidence and every named
 model. The sampler does not use it: `cod_bayes.density` is the same density, compiled already.

@@ -58,10 +58,10 @@ def sample(
     K = density.shape[2]
     found = Preconditioner.none(density.size - PER_CLUSTER * K, K)
     start: Callable[[int], np.ndarray] = density.start
-    runs = [*_FIRST_RUNS, *[(tune, draws)] * attempts]
+    runs = [(*first, _TARGET_ACCEPT[0]) for first in _FIRST_RUNS]
+    runs += [(tune, draws, accept) for accept in _TARGET_ACCEPT[:attempts]]
     kept: list[tuple[np.ndarray, xr.Dataset]] = []
-    for i, (run_tune, run_draws) in enumerate(runs):
-        attempt = max(i - len(_FIRST_RUNS), 0)
+    for i, (run_tune, run_draws, target_accept) in enumerate(runs):
         with _interruptible(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the checks name what failed
             raw = nutpie.sample(
@@ -71,7 +71,7 @@ def sample(
                 chains=chains,
                 cores=min(chains, os.cpu_count() or 1),
                 seed=int(np.random.SeedSequence([random_seed, i]).generate_state(1)[0]),
-                target_accept=_TARGET_ACCEPT[attempt],
+                target_accept=target_accept,
                 # Gradients would set the scale by a cluster's stiffest region, where it is seldom.
                 adaptation="draw_diag",
                 progress_bar=progressbar,
