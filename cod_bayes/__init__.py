@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cod_bayes.datasets import load_dataset
     from cod_bayes.evidence import Evidence, EvidenceError, EvidenceWarning, read_table
-    from cod_bayes.fitting import ConvergenceWarning, Fit, Forecast, fit, load
+    from cod_bayes.fitting import ConvergenceWarning, Fit, Forecast, Interrupted, fit, load
 
 __version__ = metadata.version("cod-bayes")
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "EvidenceWarning",
     "Fit",
     "Forecast",
+    "Interrupted",
     "fit",
     "load",
     "load_dataset",
@@ -37,6 +38,7 @@ _HOME = {
     "ConvergenceWarning": "fitting",
     "Fit": "fitting",
     "Forecast": "fitting",
+    "Interrupted": "fitting",
     "fit": "fitting",
     "load": "fitting",
     "load_dataset": "datasets",

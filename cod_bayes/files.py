@@ -10,11 +10,19 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """The path to write to; it becomes `path` at the end, and vanishes if the writing fails."""
+    """The path to write to; it becomes `path` at the end, and vanishes if the writing fails.
+
+    Raises:
+        OSError: the writing failed; it names the file.
+    """
     part = path.with_name(path.name + ".part")
     try:
         yield part
         part.replace(path)
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         part.unlink(missing_ok=True)
 

@@ -53,6 +53,18 @@ class ConvergenceWarning(UserWarning):
     """The posterior of this fit cannot be trusted as it is."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """An interrupt of `fit`; nothing that was sampled is lost.
+
+    Attributes:
+        fit: of the draws until then; its failed checks begin with the interrupt.
+    """
+
+    def __init__(self, fit: Fit) -> None:
+        super().__init__(f"{fit.failed_checks[0]}; they are kept as `fit` of this exception")
+        self.fit = fit
+
+
 @dataclass(frozen=True)
 class Forecast:
     """Posterior draws at target computes.
@@ -225,7 +237,7 @@ class Fit:
         """Write everything as netCDF; `load` and `az.from_netcdf` read it. Old file or new, never
         a half."""
         # In memory first: a full disk is then a refusal, not a crash inside the library.
-        content = self.idata.to_netcdf(engine="h5netcdf")
+        content = bytes(self.idata.to_netcdf(engine="h5netcdf"))
         with replacing(Path(path)) as part:
             part.write_bytes(content)
 
@@ -467,6 +479,7 @@ def fit(
 
     Raises:
         EvidenceError, SpecError: before anything is sampled.
+        Interrupted: an interrupt that came late enough for draws to be kept.
     """
     # What only a fit needs takes seconds to import; decisions on a saved posterior do without.
     from cod_bayes.clusters import cluster
@@ -478,7 +491,7 @@ def fit(
     rng = np.random.default_rng(random_seed)
     clusters = {name: cluster(b, rng, clusterer) for name, b in evidence.benchmarks.items()}
     data = ladder_data(evidence, clusters, spec.constants["evaluation_noise"])
-    idata, failed = sample(
+    idata, failed, interrupted = sample(
         spec,
         data,
         random_seed=random_seed,
@@ -487,7 +500,7 @@ def fit(
         chains=chains,
         progressbar=progressbar,
     )
-    if failed:
+    if failed and not interrupted:
         warnings.warn(
             f"the posterior is not to be trusted yet: {', '.join(failed)}; "
             "give more draws and tune, fewer benchmarks at once, or more ladder models",
@@ -504,7 +517,10 @@ def fit(
         "failed_checks": json.dumps(failed),
     }
     _add_groups(idata, spec, evidence, clusters, data, np.random.default_rng([random_seed, 0]))
-    return Fit(idata, clusters)
+    fitted = Fit(idata, clusters)
+    if interrupted:
+        raise Interrupted(fitted)
+    return fitted
 
 
 def ladder_data(

@@ -7,12 +7,9 @@ installation.
 from __future__ import annotations
 
 import os
-import signal
-import threading
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import nutpie
@@ -27,6 +24,7 @@ from cod_bayes.spec import Spec
 
 _FIRST_RUNS = ((100, 30), (100, 100))  # tune and draws of every chain, for the preconditioner
 _KEPT_DRAWS = 1000  # of every chain
+_FEWEST_DRAWS = 20  # of a chain, for an interrupted run to be kept
 _TARGET_ACCEPT = (0.88, 0.95, 0.95, 0.98)
 
 
@@ -40,19 +38,20 @@ def sample(
     chains: int = 4,
     attempts: int = len(_TARGET_ACCEPT),
     progressbar: bool = True,
-) -> tuple[xr.DataTree, list[str]]:
-    """Posterior and the convergence checks that it fails.
+) -> tuple[xr.DataTree, list[str], bool]:
+    """Posterior, the convergence checks that it fails, and whether it was interrupted.
 
     Two short runs teach the preconditioner. Draws that fail a check teach it more and are added to,
     at most `attempts` times `draws`, with smaller steps; a run that diverges is not kept unless
-    there is no other.
+    there is no other. An interrupt ends the sampling with the runs so far, or with what the first
+    of them has: the chains and draws that make most of it.
 
     Returns:
         Groups posterior and sample_stats, with dims chain, draw and those of `DIMS`; the failed
-        checks of `cod_bayes.checks.convergence`.
+        checks of `cod_bayes.checks.convergence`, an interrupt first.
 
     Raises:
-        KeyboardInterrupt: it came before the last draw.
+        KeyboardInterrupt: it came before there were draws to keep.
     """
     density = Density.of(spec, data)
     K = density.shape[2]
@@ -62,9 +61,10 @@ def sample(
     runs += [(tune, draws, accept) for accept in _TARGET_ACCEPT[:attempts]]
     kept: list[tuple[np.ndarray, xr.Dataset]] = []
     for i, (run_tune, run_draws, target_accept) in enumerate(runs):
-        with _interruptible(), warnings.catch_warnings():
+        learning = i < len(_FIRST_RUNS)
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the checks name what failed
-            raw = nutpie.sample(
+            sampler = nutpie.sample(
                 _compiled(density, found, start),
                 draws=run_draws,
                 tune=run_tune,
@@ -76,9 +76,21 @@ def sample(
                 adaptation="draw_diag",
                 progress_bar=progressbar,
                 save_warmup=False,
+                blocking=False,
             )
+        try:
+            raw = sampler.wait()
+        except KeyboardInterrupt:
+            if not learning and not kept:
+                kept = [_even(found, sampler)]
+            if not kept:
+                raise
+            idata = _named(density, data, kept)
+            got = sum(theta.shape[1] for theta, _ in kept)
+            said = f"interrupted at {got} draws by each of {len(kept[0][0])} chains"
+            return idata, [said, *convergence(idata)], True
         theta = found.theta(raw["posterior"]["theta"].values)
-        if i >= len(_FIRST_RUNS):
+        if not learning:
             stats = raw["sample_stats"].to_dataset()
             kept = [run for run in kept if not divergences(run[1])] + [(theta, stats)]
             if len(kept) > 1 and divergences(stats):
@@ -91,7 +103,28 @@ def sample(
         around = (theta - theta.mean(axis=1, keepdims=True)).reshape(-1, density.size)
         found = Preconditioner.of(around, density.seen)
         start = _one_of(found.phi(theta.reshape(-1, density.size)))
-    return idata, failed
+    return idata, failed, False
+
+
+def _even(found: Preconditioner, sampler: Any) -> tuple[np.ndarray, xr.Dataset]:
+    """Ends a run before its time: as many chains, cut to one length, as make most draws.
+
+    Raises:
+        KeyboardInterrupt: too few of them.
+    """
+    try:
+        raw = sampler.abort()
+        phi, stats = raw["posterior"]["theta"].values, raw["sample_stats"].to_dataset()
+    except Exception:  # the library has no word for a run without draws
+        raise KeyboardInterrupt from None
+    lengths = np.isfinite(phi[..., 0]).sum(axis=1)
+    chains = np.argsort(-lengths, kind="stable")
+    count = np.argmax(lengths[chains] * np.arange(1, len(chains) + 1)) + 1
+    chains, length = np.sort(chains[:count]), lengths[chains[count - 1]]
+    if length < _FEWEST_DRAWS:
+        raise KeyboardInterrupt
+    stats = stats.isel(chain=chains, draw=slice(0, length)).assign_coords(chain=np.arange(count))
+    return found.theta(phi[chains, :length]), stats
 
 
 def _named(
@@ -141,29 +174,3 @@ def _compiled(
         _shapes={"theta": (size,)},
         _coords={"coordinate": np.arange(size)},
     )
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """An interrupt that the sampler keeps to itself, with half a trace or none, is raised again."""
-    before, came = signal.getsignal(signal.SIGINT), False
-    main = threading.current_thread() is threading.main_thread()
-    if not main or not callable(before):  # no interrupt comes here, or it is ignored
-        yield
-        return
-
-    def note(number: int, frame: FrameType | None) -> None:
-        nonlocal came
-        came = True
-        before(number, frame)
-
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield
-    except Exception:
-        if not came:
-            raise
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if came:
-        raise KeyboardInterrupt

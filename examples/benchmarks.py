@@ -251,7 +251,7 @@ def bar_sampling(quick: bool) -> Iterator[Line]:
     draws = 100 if quick else 1000
     sample(spec, data, random_seed=0, draws=50, tune=50, progressbar=False)  # compiles or loads
     start = time.perf_counter()
-    idata, _ = sample(spec, data, random_seed=1, draws=draws, progressbar=False)
+    idata, *_ = sample(spec, data, random_seed=1, draws=draws, progressbar=False)
     ours = time.perf_counter() - start
     posterior = idata["posterior"].to_dataset()
     curve = {name: posterior[name].values for name in (*CURVE, "nu")}

@@ -56,7 +56,7 @@ def ranks(shocks, seed):
         seen = LadderData(**{**vars(data), "z": z})
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # nutpie's and xarray's
-            idata, _ = sample(SPEC, seen, random_seed=world, progressbar=False, **RUN)
+            idata, *_ = sample(SPEC, seen, random_seed=world, progressbar=False, **RUN)
             posterior = idata["posterior"]
         # Thinned: ranks of correlated draws are not uniform.
         p = {

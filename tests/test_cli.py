@@ -14,11 +14,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from small_fit import small_fit, with_checks
 from test_ingest import lm_row, lm_run
 
 import cod_bayes
 from cod_bayes.cli import COMMANDS, main, parser
 from cod_bayes.commands.completion import script
+from cod_bayes.fitting import Interrupted, load
 from cod_bayes.simulate import PAPER_BENCHMARKS, simulate
 
 COLUMNS = "benchmark compute mean sd q05 q25 q50 q75 q95 predictable_share verdict".split()
@@ -140,6 +142,29 @@ def test_an_interrupt_is_130(monkeypatch, capsys):
     monkeypatch.setattr("cod_bayes.commands.datasets.run", interrupted)
     assert main(["datasets"]) == 130
     assert "interrupted" in capsys.readouterr().err
+
+
+def test_an_interrupted_forecast_keeps_its_draws_beside_the_old_outputs(
+    monkeypatch, capsys, tmp_path
+):
+    _, small = small_fit()
+    stopped = with_checks(small, ["interrupted at 70 draws by each of 2 chains", "bulk ESS 81"])
+
+    def fit(*args, **options):
+        raise Interrupted(stopped)
+
+    monkeypatch.setattr("cod_bayes.fitting.fit", fit)
+    table, out = tmp_path / "e.csv", tmp_path / "out"
+    simulate(0, benchmarks=PAPER_BENCHMARKS[:1], items_scale=0.01).table.to_csv(table)
+    out.mkdir()
+    (out / "posterior.nc").write_text("old")
+    assert main(["forecast", str(table), "--target-compute", "1e24", "--out", str(out)]) == 130
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("cod-bayes: interrupted at 70 draws by each of 2 chains, kept in ")
+    assert {path.name for path in out.iterdir()} == {"posterior.nc", "interrupted.nc"}
+    assert (out / "posterior.nc").read_text() == "old"
+    outlook = load(out / "interrupted.nc").forecast(1e24)
+    assert outlook.summary()["verdict"].str.contains("unconverged: interrupted at 70 draws").all()
 
 
 def test_refused_computes_are_2(tmp_path, capsys):

@@ -1,11 +1,15 @@
 """How runs are joined, started and prepared; what is sampled is checked in test_calibration."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from threading import Timer
+from types import SimpleNamespace
 
 import numpy as np
+import nutpie
 import pytest
 import xarray as xr
 
@@ -13,7 +17,8 @@ from cod_bayes.checks import e_bfmi_of
 from cod_bayes.curves import LadderData
 from cod_bayes.density import Density
 from cod_bayes.fitting import _fall
-from cod_bayes.sampling import _named, _one_of, sample
+from cod_bayes.preconditioner import Preconditioner
+from cod_bayes.sampling import _even, _named, _one_of, sample
 from cod_bayes.spec import load_spec
 
 SPEC = load_spec("cod")
@@ -71,9 +76,9 @@ def test_a_chain_s_start_hangs_on_its_seed_alone():
 
 def test_too_few_draws_fail_by_name_and_more_attempts_add_to_them():
     options = {"random_seed": 1, "draws": 60, "tune": 150, "progressbar": False}
-    once, failed = sample(SPEC, ladder(), attempts=1, **options)
+    once, failed, _ = sample(SPEC, ladder(), attempts=1, **options)
     assert any(text.startswith("bulk ESS") for text in failed)
-    more, _ = sample(SPEC, ladder(), attempts=4, **options)
+    more, *_ = sample(SPEC, ladder(), attempts=4, **options)
     assert once["posterior"].sizes["draw"] == 60
     assert more["posterior"].sizes["draw"] in (120, 180, 240)  # a run that diverges is not kept
 
@@ -81,7 +86,7 @@ def test_too_few_draws_fail_by_name_and_more_attempts_add_to_them():
 HASH = """
 import hashlib
 from test_sampling import SPEC, ladder, sample
-idata, _ = sample(SPEC, ladder(), random_seed=1, draws=20, tune=20, attempts=1, progressbar=False)
+idata, *_ = sample(SPEC, ladder(), random_seed=1, draws=20, tune=20, attempts=1, progressbar=False)
 print(hashlib.sha256(idata["posterior"]["eta"].values.tobytes()).hexdigest())
 """
 
@@ -135,3 +140,53 @@ def test_fewer_than_three_clusters_and_missing_cells():
     noise[2] = np.inf
     found = _fall(clusters(), noise)
     assert np.isfinite(found).all() and found.max() < 1e-4
+
+
+def interrupted_in_run(number, monkeypatch):
+    """Sends an interrupt a moment after run `number` (from 0) has begun."""
+    count, ask = iter(range(99)), nutpie.sample
+
+    def asked(*args, **options):
+        if next(count) == number:
+            Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+        return ask(*args, **options)
+
+    monkeypatch.setattr("cod_bayes.sampling.nutpie.sample", asked)
+
+
+def test_an_interrupted_run_keeps_its_draws_and_says_so(monkeypatch):
+    interrupted_in_run(2, monkeypatch)
+    options = {"draws": 300_000, "tune": 50, "progressbar": False}
+    idata, failed, interrupted = sample(SPEC, ladder(), random_seed=1, **options)
+    posterior = idata["posterior"].to_dataset()
+    assert interrupted and 20 <= posterior.sizes["draw"] < 300_000
+    said, chains = failed[0].split(" draws by each of ")
+    assert chains == f"{posterior.sizes['chain']} chains"
+    assert int(said.removeprefix("interrupted at ")) >= posterior.sizes["draw"]
+    assert all(np.isfinite(posterior[name]).all() for name in posterior)
+
+
+def test_an_interrupt_before_there_is_a_draw_is_raised(monkeypatch):
+    interrupted_in_run(0, monkeypatch)
+    monkeypatch.setattr("cod_bayes.sampling._FIRST_RUNS", ((300_000, 30),))
+    with pytest.raises(KeyboardInterrupt):
+        sample(SPEC, ladder(), random_seed=1, draws=50, tune=50, progressbar=False)
+
+
+def test_a_run_cut_short_keeps_the_chains_that_make_most_draws():
+    density = Density.of(SPEC, ladder())
+    theta = np.full((4, 100, density.size), np.nan)
+    for chain, length in enumerate((30, 100, 0, 90)):
+        theta[chain, :length] = chain
+    raw = xr.DataTree.from_dict(
+        {
+            "posterior": xr.Dataset({"theta": (("chain", "draw", "coordinate"), theta)}),
+            "sample_stats": xr.Dataset({"energy": (("chain", "draw"), theta[..., 0])}),
+        }
+    )
+    own = Preconditioner.none(density.size - 4, 1)
+    kept, stats = _even(own, SimpleNamespace(abort=lambda: raw))
+    assert kept.shape == (2, 90, density.size)
+    np.testing.assert_array_equal(stats["energy"].values, [[1] * 90, [3] * 90])
+    with pytest.raises(KeyboardInterrupt):
+        _even(own, SimpleNamespace(abort=lambda: raw.map_over_datasets(lambda d: d.isel(draw=[0]))))

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from cod_bayes.commands.answers import output_options, print_json
 
+INTERRUPTED = "interrupted.nc"
+
 
 def add(commands: argparse._SubParsersAction) -> None:
     forecast = commands.add_parser("forecast", help="forecast a target's scores from a table")
@@ -59,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         write,
     )
     from cod_bayes.evidence import read_table
-    from cod_bayes.fitting import fit
+    from cod_bayes.fitting import Interrupted, fit
 
     arguments.out.mkdir(parents=True, exist_ok=True)  # refused before the work, not after
     with spoken_warnings() as warned:
@@ -71,9 +73,19 @@ def run(arguments: argparse.Namespace) -> int:
             hold_out=arguments.hold_out,
             anchors=arguments.anchor,
         )
-        fitted = fit(
-            evidence, arguments.model, random_seed=arguments.seed, progressbar=not arguments.quiet
-        )
+        try:
+            fitted = fit(
+                evidence,
+                arguments.model,
+                random_seed=arguments.seed,
+                progressbar=not arguments.quiet,
+            )
+        except Interrupted as stopped:
+            # Beside the outputs of a run before it, not over them.
+            stopped.fit.save(arguments.out / INTERRUPTED)
+            kept = f"{stopped.fit.failed_checks[0]}, kept in {arguments.out / INTERRUPTED}"
+            print(f"cod-bayes: {kept}", file=sys.stderr)
+            return 130
     outlook = fitted.forecast(arguments.target_compute)
     notes = [*evidence.notes, *routes(fitted)]
     if not arguments.quiet:
