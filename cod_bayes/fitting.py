@@ -18,7 +18,9 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -178,12 +180,14 @@ class Fit:
         self,
         compute: float | list[float] | np.ndarray,
         *,
+        benchmarks: Sequence[str] | None = None,
         one_run: bool = False,
         measured: bool = True,
         model_seed: int = 0,
     ) -> xr.Dataset:
         """As `forecast`, and `idata` stays as it is.
 
+        benchmarks: only these, in their order; their draws are those of all.
         one_run: the computes are moments of one training run. Its shocks are then the same at all
         of them and omega is a random walk from x_b through them; otherwise each compute is a
         target of its own, seen through the same standard draws, so that a forecast is a curve.
@@ -198,37 +202,48 @@ class Fit:
         compute = np.atleast_1d(np.asarray(compute, float))
         if not (np.isfinite(compute).all() and (compute > 0).all()):
             raise ValueError(f"expected compute > 0 in FLOPs, got {compute.tolist()}")
+        names = self.benchmarks if benchmarks is None else list(benchmarks)
+        if unknown := sorted(set(names) - set(self.benchmarks)):
+            raise ValueError(f"expected benchmarks of {self.benchmarks}, got {unknown}")
         p = self.idata["posterior"].to_dataset()
-        value, kept = _in_one_row(p), self._kept
-        shape = (p.sizes["chain"], p.sizes["draw"], len(self.benchmarks), len(compute))
-        score, subset = np.empty(shape), np.full(shape, np.nan)
-        share = np.zeros(len(self.benchmarks))
+        shape = (p.sizes["chain"], p.sizes["draw"], len(names), len(compute))
+        score, subset = np.empty(shape), np.empty(shape)
+        share = np.zeros(len(names))
         seed = int(self.idata.attrs["random_seed"])
         model = [model_seed] if model_seed else []
         own = np.random.default_rng([seed, 1, *model]).standard_normal(shape[0] * shape[1])
-        for b in range(len(self.benchmarks)):
-            target = _Target.of(self, value, kept, b, np.log10(compute), own, one_run, model)
+        for i, name in enumerate(names):
+            b = self.benchmarks.index(name)
+            target = _Target.of(self, b, np.log10(compute), own, one_run, model)
             if not measured:
                 target = replace(target, trials=np.inf)
-            share[b] = target.share
-            clusters = target.clusters()
-            score[:, :, b] = target.full(clusters).reshape(*shape[:2], -1)
-            if target.share > 0:
-                subset[:, :, b] = target.subset(clusters).reshape(*shape[:2], -1)
+            share[i] = target.share
+            for into, drawn in zip((score, subset), target.scores(), strict=True):
+                into[:, :, i] = drawn.reshape(*shape[:2], -1)
         dims = ("chain", "draw", "benchmark", "compute")
         coords: dict[str, Any] = {"chain": p["chain"], "draw": p["draw"]}
-        coords |= {"benchmark": self.benchmarks, "compute": compute}
+        coords |= {"benchmark": names, "compute": compute}
         draws = xr.Dataset({"score": (dims, score), "subset_score": (dims, subset)}, coords)
         draws["predictable_share"] = ("benchmark", share)
         return draws
 
     def mapping(self, benchmark: str) -> Mapping | None:
         """The latent function from the subset to the benchmark; None where there is no rest."""
-        b = self.benchmarks.index(benchmark)
-        value = _in_one_row(self.idata["posterior"].to_dataset())
-        return _mapping(self, b, *_own(self, value, self._kept, b))
+        if benchmark not in self._mappings:
+            b = self.benchmarks.index(benchmark)
+            self._mappings[benchmark] = _mapping(self, b, *_own(self, b))
+        return self._mappings[benchmark]
 
-    @property
+    @cached_property
+    def _mappings(self) -> dict[str, Mapping | None]:
+        """Those traced so far: every question about a posterior needs them again."""
+        return {}
+
+    @cached_property
+    def _value(self) -> dict[str, np.ndarray]:
+        return _in_one_row(self.idata["posterior"].to_dataset())
+
+    @cached_property
     def _kept(self) -> np.ndarray:
         """Clusters in the predictable subset of their benchmark. (cluster,)"""
         return self.predictable.values >= self.spec.constants["predictable_probability"]
@@ -318,8 +333,6 @@ class _Target:
     def of(
         cls,
         fit: Fit,
-        value: dict[str, np.ndarray],
-        kept: np.ndarray,
         b: int,
         x: np.ndarray,
         own: np.ndarray,
@@ -329,7 +342,8 @@ class _Target:
         seed = int(fit.idata.attrs["random_seed"])
         rng = np.random.default_rng([seed, 2, b, *model])
         c = fit.idata["constant_data"].to_dataset()
-        curve, weight, kept = _own(fit, value, kept, b)
+        curve, weight, kept = _own(fit, b)
+        value = fit._value
         x_ref = float(c["x_ref"].values[b])
         top = int(c["top"].values[b])
         draws = len(value["mu_eta"])
@@ -350,34 +364,33 @@ class _Target:
             kept,
             float(c["trials"].values[b]),
             [seed, 4, b, *model],
-            _mapping(fit, b, curve, weight, kept),
+            fit.mapping(fit.benchmarks[b]),
         )
 
     @property
     def share(self) -> float:
         return float(self.weight[self.kept].sum())
 
-    def clusters(self) -> np.ndarray:
-        """Scores with all shocks, (draw, compute, cluster)."""
-        y = accuracy(self.x[:, :, None], 0.0, **{k: v[:, None, :] for k, v in self.curve.items()})
-        return _shift(y, self.omega[:, :, None] + self.eps[:, None, :])
-
-    def subset(self, scores: np.ndarray) -> np.ndarray:
-        """Measured score of the predictable subset, (draw, compute); scores of `clusters`."""
-        kept = self.weight * self.kept
-        return self._measured(scores @ kept / kept.sum(), self.share)
-
-    def full(self, scores: np.ndarray) -> np.ndarray:
-        """Measured score of the benchmark, (draw, compute); scores of `clusters`."""
+    def scores(self) -> tuple[np.ndarray, np.ndarray]:
+        """Measured scores of the benchmark and of its predictable subset, (draw, compute); the
+        subset's NaN where there is none."""
+        # Without a mapping it is all of the items or none, and one mean serves for both.
+        seen = np.flatnonzero(self.kept if self.kept.any() else np.ones_like(self.kept))
+        shaken, plain = np.zeros(self.x.shape), np.zeros(self.x.shape)
+        for k in seen:
+            y = accuracy(self.x, 0.0, **{name: v[:, k, None] for name, v in self.curve.items()})
+            plain += self.weight[k] * y
+            shaken += self.weight[k] * _shift(y, self.omega + self.eps[:, k, None])
+        shaken, plain = (total / self.weight[seen].sum() for total in (shaken, plain))
+        subset = (
+            self._measured(shaken, self.share) if self.share > 0 else np.full_like(plain, np.nan)
+        )
         if self.mapping is None:
-            return self._measured(scores @ self.weight / self.weight.sum(), 1.0)
-        kept = self.weight * self.kept
-        plain = _mean(self.curve, self.x, self.weight, self.kept)
+            return self._measured(shaken, 1.0), subset
         rest_weight = self.weight * ~self.kept
         jitter = (self.eps @ rest_weight / rest_weight.sum())[:, None]
         rest = _shift(self.mapping.rest(plain), self.omega + jitter)
-        subset = scores @ kept / kept.sum()
-        return self._measured(self.share * subset + (1 - self.share) * rest, 1.0)
+        return self._measured(self.share * shaken + (1 - self.share) * rest, 1.0), subset
 
     def _measured(self, score: np.ndarray, share: float) -> np.ndarray:
         """With the noise of an evaluation on the same items and trials."""
@@ -399,15 +412,13 @@ def _in_one_row(p: xr.Dataset) -> dict[str, np.ndarray]:
     return value
 
 
-def _own(
-    fit: Fit, value: dict[str, np.ndarray], kept: np.ndarray, b: int
-) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+def _own(fit: Fit, b: int) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
     """One benchmark's curves (draw, cluster), its clusters' shares of items, and which are kept."""
     c = fit.idata["constant_data"].to_dataset()
     ours = np.flatnonzero(c["benchmark_of_cluster"].values == fit.benchmarks[b])
-    curve = {name: value[name][:, ours] for name in CURVE}
-    curve["nu"] = np.repeat(value["nu"][:, b, None], len(ours), axis=1)
-    return curve, c["weight"].values[ours], kept[ours]
+    curve = {name: fit._value[name][:, ours] for name in CURVE}
+    curve["nu"] = np.repeat(fit._value["nu"][:, b, None], len(ours), axis=1)
+    return curve, c["weight"].values[ours], fit._kept[ours]
 
 
 def _mapping(

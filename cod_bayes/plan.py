@@ -172,7 +172,8 @@ def plan(
     ladder = np.log10(fit.idata["constant_data"].to_dataset()["compute"].values)
     low, high = ladder.min(), ladder.max() + decades
     x = np.linspace(low, high, int(np.ceil((high - low) * _PER_DECADE)) + 1)
-    score = fit.draws(10**x)["score"].stack(sample=("chain", "draw"))
+    named = list(dict.fromkeys(goal.benchmark for goal in asked))
+    score = fit.draws(10**x, benchmarks=named)["score"].stack(sample=("chain", "draw"))
     met = [
         _refined(score.sel(benchmark=goal.benchmark).transpose("sample", "compute").values)
         >= goal.at_least

@@ -1,9 +1,9 @@
 """Is a good run flagged as rarely as stated, and a bad one in time?
 
-    python examples/check_monitor.py [--ladders 20] [--runs 15] [--out rows.csv]
+    python examples/check_monitor.py [--ladders 20] [--runs 15] [--items-scale 0.1] [--out rows.csv]
 
 Ladders of `cod_bayes.simulate` (the paper's eight benchmarks and eight models, default shocks,
-2.5 % of the items, 16 trials), each fitted once. Then runs of the 70B through twelve checkpoints:
+a tenth of the items, 16 trials), each fitted once. Then runs of the 70B through twelve checkpoints:
 with fresh shocks from the simulation, the same 0.3 decades of compute behind, and from the fitted
 model's own draws. Prints the share flagged over the whole run and by 60 % of the training, and how
 often the 90 % interval of the finished run's score holds before and after the checkpoints.
@@ -68,9 +68,9 @@ def drawn_runs(fitted: Fit, runs: int, rng: np.random.Generator) -> list[pd.Data
     return tables
 
 
-def one(seed: int, runs: int) -> pd.DataFrame:
+def one(seed: int, runs: int, scale: float) -> pd.DataFrame:
     """A ladder's runs, one row each."""
-    world = simulate(seed, items_scale=0.025, trials=TRIALS, anchors=0, include_target=False)
+    world = simulate(seed, items_scale=scale, trials=TRIALS, anchors=0, include_target=False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         fitted = fit(world.evidence, random_seed=seed, draws=500, tune=500, progressbar=False)
@@ -108,10 +108,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--ladders", type=int, default=20)
     parser.add_argument("--runs", type=int, default=15)
+    parser.add_argument("--items-scale", type=float, default=0.1)
     parser.add_argument("--out", metavar="CSV", help="one row per run, written as they come")
     asked = parser.parse_args()
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        done = pool.map(partial(one, runs=asked.runs), range(asked.ladders))
+        work = partial(one, runs=asked.runs, scale=asked.items_scale)
+        done = pool.map(work, range(asked.ladders))
         parts = []
         for part in track(done, total=asked.ladders, description="ladders"):
             parts.append(part)
