@@ -1,14 +1,13 @@
 """Clusters of items of similar difficulty, and the rates that a curve may honestly be fitted to.
 
-Two routes, chosen by the number of trials behind each pass rate (`route="auto"`):
+Two routes, chosen by the number of trials behind each pass rate:
 
 - **mean_shift**: the paper's improved MeanShift (COD 4.1, A.1) where trial noise is small. With
   counts, one half of each item's trials forms the clusters and the other half gives the rates
   (binomial thinning), so the noise that placed an item is never the noise that is fitted.
-- **latent_classes**: where it is not. Item membership is soft, and an item's class at model m is
-  judged by the other models only (`rest_membership`). With fewer than 500 items the benchmark stays
-  one cluster: on public tasks of 200 items and one greedy answer, two or three classes err more
-  than their mean.
+- **one_cluster**: where it is not. What a few answers sort is luck as much as difficulty: items
+  that a large model happened to solve make a cluster that seems to rise steeply. The mean over all
+  items has no such choice in it, and nu (`cod_bayes.model`) says that they differ.
 
 The switch is where trial noise alone, after smoothing over three models, would move an item as far
 as the largest radius U = sqrt(M) / 10: 0.25 / (n/2) / 3 = 0.01, that is n = 17 trials.
@@ -16,19 +15,16 @@ as the largest radius U = sqrt(M) / 10: 0.25 / (n/2) / 3 = 0.01, that is n = 17 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 
 from cod_bayes.flat_kernel import improved_mean_shift, smooth_over_ladder
-from cod_bayes.latent_classes import fit_latent_classes, rest_membership
 
 MIN_TRIALS_FOR_MEAN_SHIFT = 17
 _MIN_ITEMS = 20  # fewer items than two clusters of K = 10: the benchmark is one cluster
 _SLICE = 2**16  # items measured at once: bounds the memory
-MIN_ITEMS_FOR_CLASSES = 500  # below, a class of a few trials an item is more noise than difficulty
 
 
 @dataclass(frozen=True)
@@ -36,9 +32,9 @@ class Clusters:
     """The clusters of one benchmark.
 
     Attributes:
-        route: "one_cluster", "mean_shift" or "latent_classes".
+        route: "one_cluster" or "mean_shift".
         kind: (cluster,) "cluster", "outliers" or "zero" (no success on the whole ladder).
-        membership: (item, cluster) weight of each item in each cluster; rows sum to 1.
+        membership: (item, cluster) 1 where the item is in the cluster, else 0.
         rate: (cluster, model) pass rate over ladder models, NaN where nothing was measured.
         n_trials: (cluster, model) trials behind each rate; inf for rates without a trial count.
         chance: (cluster,) chance level, NaN where unknown.
@@ -65,7 +61,7 @@ def cluster(
     Args:
         benchmark: dims (item, model), as in `Evidence.benchmarks`; only models of the role
             "ladder" are looked at.
-        rng: for thinning and restarts.
+        rng: for thinning.
         clusterer: any scikit-learn clusterer (label -1: outlier) in place of improved MeanShift;
             it is used whatever the number of trials.
     """
@@ -76,27 +72,10 @@ def cluster(
     chance = benchmark["chance"].values
     del ladder  # a copy of all cells
 
-    if len(rate) < _MIN_ITEMS:
-        return _one(rate, n_trials, chance)
-
     typical = np.median(n_trials[present & counted]) if (present & counted).any() else np.inf
     few = clusterer is None and typical < MIN_TRIALS_FOR_MEAN_SHIFT
-    if few and len(rate) < MIN_ITEMS_FOR_CLASSES:
+    if few or len(rate) < _MIN_ITEMS:
         return _one(rate, n_trials, chance)
-    if few:
-        n = np.where(present & counted, n_trials, 0.0)
-        y = np.where(n > 0, rate, 0.0) * n
-        classes = fit_latent_classes(y, n, rng)
-        kind = np.full(len(classes.weight), "cluster")
-        return _measure(
-            "latent_classes",
-            kind,
-            classes.membership,
-            rate,
-            n_trials,
-            chance,
-            rest=lambda part: rest_membership(classes, y[part], n[part]),
-        )
 
     feature, rate, n_trials = _thin(rate, n_trials, rng)
     labels = _mean_shift_labels(feature, clusterer)
@@ -161,26 +140,21 @@ def _measure(
     rate: np.ndarray,
     n_trials: np.ndarray,
     chance: np.ndarray,
-    rest: Callable[[slice], np.ndarray] | None = None,
 ) -> Clusters:
-    """Rates and trials per cluster and model, weighted by membership, or by `rest`: of a slice of
-    the items (item, cluster, model)."""
+    """Rates and trials per cluster and model."""
     total = np.zeros((3, membership.shape[1], rate.shape[1]))
     for start in range(0, len(rate), _SLICE):
         part = slice(start, start + _SLICE)
         present = np.isfinite(rate[part])
         values = np.where(present, [present, rate[part], n_trials[part]], 0.0)
-        if rest is None:
-            total += membership[part].T @ values
-        else:
-            total += np.einsum("ikm,vim->vkm", rest(part), values)
+        total += membership[part].T @ values
     size, successes, trials = total
     with np.errstate(invalid="ignore", divide="ignore"):
         pooled = successes / size
         known = np.isfinite(chance)
         level = membership.T @ np.where(known, chance, 0.0) / (membership.T @ known.astype(float))
     trials = np.where(np.isfinite(trials), trials, np.inf)
-    enough = size > 0.5  # less than half an item says nothing
+    enough = size > 0
     return Clusters(
         route,
         kind,

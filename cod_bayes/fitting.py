@@ -155,7 +155,7 @@ class Fit:
         ).rename(columns={"benchmark_of_cluster": "benchmark"})
 
     def subset_weight(self, benchmark: str) -> np.ndarray:
-        """Each item's membership in the predictable subset, in [0, 1]; items as in the evidence."""
+        """1 for items of the predictable subset, else 0; items as in the evidence. (item,)"""
         items = self.idata["items"].to_dataset()
         return items["subset_weight"].values[items["benchmark_of_item"].values == benchmark]
 

@@ -195,8 +195,8 @@ def clusters_figure(fit: Fit, benchmarks: Sequence[str] | None = None) -> Figure
 def items_figure(fit: Fit, evidence: Evidence, benchmark: str) -> Figure:
     """Heat map of pass rates, items by ladder models, the items sorted by their clusters.
 
-    Clusters run from easy to hard, as do the items within each by their mean rate; an item of
-    several classes stands with its likeliest. A cell that was not measured is hatched.
+    Clusters run from easy to hard, as do the items within each by their mean rate. A cell that
+    was not measured is hatched.
 
     Args:
         fit: straight from `cod_bayes.fit`: a saved posterior does not keep the clusters.

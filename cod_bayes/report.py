@@ -44,7 +44,6 @@ _MARKS = {"forecastable": ("●", "good"), "wide": ("◐", "fair"), "not forecas
 _ROUTES = {
     "one_cluster": "all items together",
     "mean_shift": "MeanShift on half of the trials, rates from the other half",
-    "latent_classes": "latent classes, each item judged by the other models",
 }
 _CONSTANTS = {
     "chance_items": "a cluster's floor is Beta around chance with the weight of this many items",

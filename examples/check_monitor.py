@@ -3,7 +3,7 @@
     python examples/check_monitor.py [--ladders 20] [--runs 15] [--items-scale 0.1] [--out rows.csv]
 
 Ladders of `cod_bayes.simulate` (the paper's eight benchmarks and eight models, default shocks,
-a tenth of the items, 16 trials), each fitted once. Then runs of the 70B through twelve checkpoints:
+a tenth of the items), each fitted once. Then runs of the 70B through twelve checkpoints:
 with fresh shocks from the simulation, the same 0.3 decades of compute behind, and from the fitted
 model's own draws. Prints the share flagged over the whole run and by 60 % of the training, and how
 often the 90 % interval of the finished run's score holds before and after the checkpoints.
@@ -27,7 +27,7 @@ from cod_bayes.simulate import PAPER_TARGETS, Simulation, pass_rate, simulate
 
 TARGET = PAPER_TARGETS[0].compute
 SHARES = np.array([0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
-TRIALS = 16
+TRIALS = 100
 SHOCK = BENCHMARK_SHOCK = 0.08  # decades, as `simulate`
 ITEM_NOISE = 0.2
 BEHIND = 0.3

@@ -123,9 +123,7 @@ def _forecast(seed: int, draws: int) -> str:
     table, anchors = evidence(seed)
     try:
         read = read_table(table, anchors=anchors)
-        fitted = fit(
-            read, random_seed=seed, draws=draws, tune=draws, chains=2, progressbar=False
-        )
+        fitted = fit(read, random_seed=seed, draws=draws, tune=draws, chains=2, progressbar=False)
     except ValueError as error:
         if "\n" in str(error) or not str(error):
             return f"an error that is not one line: {error}"
