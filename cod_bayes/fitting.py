@@ -229,13 +229,15 @@ class Fit:
 
     def mapping(self, benchmark: str) -> Mapping | None:
         """The latent function from the subset to the benchmark; None where there is no rest."""
-        if benchmark not in self._mappings:
-            b = self.benchmarks.index(benchmark)
-            self._mappings[benchmark] = _mapping(self, b, *_own(self, b))
-        return self._mappings[benchmark]
+        return self._mapping(self.benchmarks.index(benchmark))
+
+    def _mapping(self, b: int) -> Mapping | None:
+        if b not in self._mappings:
+            self._mappings[b] = _mapping(self, b, *_own(self, b))
+        return self._mappings[b]
 
     @cached_property
-    def _mappings(self) -> dict[str, Mapping | None]:
+    def _mappings(self) -> dict[int, Mapping | None]:
         """Those traced so far: every question about a posterior needs them again."""
         return {}
 
@@ -364,7 +366,7 @@ class _Target:
             kept,
             float(c["trials"].values[b]),
             [seed, 4, b, *model],
-            fit.mapping(fit.benchmarks[b]),
+            fit._mapping(b),
         )
 
     @property

@@ -27,11 +27,12 @@ class FakeFit:
             "version": "0",
         }  # fmt: skip
 
-    def draws(self, compute):
+    def draws(self, compute, benchmarks=None):
         flops = np.atleast_1d(np.asarray(compute, float))
         slope, sd, top = (np.array(v)[:, None] for v in zip(*self.of.values(), strict=True))
         score = np.minimum(0.5 + slope * (np.log10(flops) - 24) + sd * self.e, top)
         dims = ("chain", "draw", "benchmark", "compute")
         coords = {"chain": np.arange(CHAINS), "draw": np.arange(DRAWS)}
         coords |= {"benchmark": self.benchmarks, "compute": flops}
-        return xr.Dataset({"score": (dims, np.clip(score, 0, 1))}, coords)
+        drawn = xr.Dataset({"score": (dims, np.clip(score, 0, 1))}, coords)
+        return drawn if benchmarks is None else drawn.sel(benchmark=list(benchmarks))

@@ -6,6 +6,7 @@ import arviz as az
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
 from cod_bayes.cli import main
 from cod_bayes.clusters import cluster
@@ -184,3 +185,13 @@ def test_specs_refuse_unknown_models_and_keys(tmp_path):
     (tmp_path / "m.toml").write_text('name = "x"\nextra = 1\n')
     with pytest.raises(SpecError, match="unknown \\['extra'\\]"):
         load_spec(tmp_path / "m.toml")
+
+
+def test_draws_of_some_benchmarks_are_those_of_all(posterior_file):
+    fitted = load(posterior_file)
+    every = fitted.draws([1e23, 1e24])
+    xr.testing.assert_identical(
+        fitted.draws([1e23, 1e24], benchmarks=["My bench"]), every.sel(benchmark=["My bench"])
+    )
+    with pytest.raises(ValueError, match="got \\['other'\\]"):
+        fitted.draws(1e24, benchmarks=["other"])

@@ -51,7 +51,7 @@ def test_a_goal_above_the_ceiling_is_not_reachable():
 
 def test_probability_that_falls_again_is_told():
     class Falling(FakeFit):
-        def draws(self, compute):
+        def draws(self, compute, benchmarks=None):
             found = super().draws(compute)
             return found.where(found["compute"] < 1e27, 0.0)
 
