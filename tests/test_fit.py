@@ -11,7 +11,7 @@ import xarray as xr
 from cod_bayes.cli import main
 from cod_bayes.clusters import cluster
 from cod_bayes.evidence import EvidenceError, read_table
-from cod_bayes.fitting import fit, ladder_data, load
+from cod_bayes.fitting import _fall, fit, ladder_data, load
 from cod_bayes.spec import SpecError, load_spec
 
 COMPUTE = np.logspace(20, 23, 7)
@@ -132,6 +132,16 @@ def test_many_trials_are_clustered_by_mean_shift_on_a_half_and_fitted_on_the_oth
     assert found["b"].route == "mean_shift"
     assert found["b"].n_trials.sum(0) == pytest.approx(np.full(7, 60 * 50))
     assert ladder_data(evidence, found, 0.004).z.shape == (len(found["b"].kind), 7)
+
+
+@pytest.mark.parametrize("n_trials", [1, 16, 400])
+def test_the_noise_of_a_rate_is_that_of_its_trials(n_trials):
+    evidence = read_table(ladder_table(n_items=25, n_trials=n_trials))
+    found = {"b": cluster(evidence.benchmarks["b"], np.random.default_rng(0))}
+    data = ladder_data(evidence, found, 0.004)
+    fall = _fall(data.z, 1 / (4 * found["b"].n_trials) + 0.004**2)
+    expected = 1 / (4 * found["b"].n_trials) + 0.004**2 + fall[:, None]
+    np.testing.assert_allclose(data.noise, expected)
 
 
 def test_command_writes_table_posterior_and_picture(tmp_path, capsys):
