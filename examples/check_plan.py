@@ -1,6 +1,6 @@
 """Simulated ladders of known truth: is a goal reached as often as its plan says?
 
-    python examples/check_plan.py [--ladders 20] [--items-scale 0.03] [--probability 0.9]
+    python examples/check_plan.py [--ladders 20] [--items-scale 0.3] [--probability 0.9]
 
 Each ladder of the paper's shape is fitted, and each goal is planned for on its own. The goals are
 those of GOALS on every ladder, about a decade beyond the largest model. New models are then trained
@@ -56,7 +56,7 @@ def one(seed: int, scale: float, probability: float, draws: int) -> pd.DataFrame
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--ladders", type=int, default=20)
-    parser.add_argument("--items-scale", type=float, default=0.03)
+    parser.add_argument("--items-scale", type=float, default=0.3)
     parser.add_argument("--probability", type=float, default=0.9)
     parser.add_argument("--draws", type=int, default=1000)
     parser.add_argument("--processes", type=int, default=2)

@@ -22,6 +22,9 @@ from cod_bayes.evidence import Evidence, EvidenceError, EvidenceWarning, read_ta
 MODELS = ("s", "m", "l", "xl")
 
 
+NULLABLE = {"n_correct": "Int64", "n_trials": "Int64", "compute": "Float64", "model": "string"}
+
+
 def table(models=MODELS, items=6, trials=10, **columns) -> pd.DataFrame:
     """A clean ladder: the model j answers item i min(trials, i + j) times of `trials`."""
     j, i = (a.ravel() for a in np.meshgrid(np.arange(len(models)), np.arange(items)))
@@ -295,9 +298,9 @@ LOADS: dict[str, tuple[pd.DataFrame, str | None]] = {
     "small integers": (table().astype({"n_correct": "int8", "n_trials": "uint8"}), None),
     "half precision": (scores().astype({"score": "float16"}), None),
     "categories": (table().astype("category"), None),
-    "nullable": (table().convert_dtypes().astype({"n_correct": "Int64"}), None),
+    "nullable": (table().astype(NULLABLE), None),
     "nullable with pd.NA": (
-        table().convert_dtypes().assign(n_correct=lambda t: t.n_correct.where(t.index != 5)),
+        table().astype(NULLABLE).assign(n_correct=lambda t: t.n_correct.where(t.index != 5)),
         "1 cell of 24",
     ),
     "sparse": (table().assign(n_correct=lambda t: pd.arrays.SparseArray(t.n_correct)), None),
