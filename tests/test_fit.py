@@ -134,6 +134,19 @@ def test_many_trials_are_clustered_by_mean_shift_on_a_half_and_fitted_on_the_oth
     assert ladder_data(evidence, found, 0.004).z.shape == (len(found["b"].kind), 7)
 
 
+def test_the_target_s_answers_are_not_looked_at():
+    table = ladder_table(n_items=120, n_trials=100)
+    largest = table["model"] == table.loc[table["compute"].idxmax(), "model"]
+    found = []
+    for answers in (0, 100):  # every other item right, then all of them
+        table.loc[largest, "n_correct"] = np.where(np.arange(largest.sum()) % 2, 100, answers)
+        evidence = read_table(table, hold_out=table.loc[largest, "model"].unique())
+        clusters = {"b": cluster(evidence.benchmarks["b"], np.random.default_rng(0))}
+        found.append((clusters["b"].membership, ladder_data(evidence, clusters, 0.004).z))
+    for first, second in zip(*found, strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
 @pytest.mark.parametrize("n_trials", [1, 16, 400])
 def test_the_noise_of_a_rate_is_that_of_its_trials(n_trials):
     evidence = read_table(ladder_table(n_items=25, n_trials=n_trials))
