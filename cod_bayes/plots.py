@@ -139,7 +139,7 @@ def forecast_figure(fit: Fit, outlook: Forecast, truth: pd.DataFrame | None = No
         axis.errorbar(
             targets,
             middle,
-            [middle - low, high - middle],
+            [(middle - low).tolist(), (high - middle).tolist()],
             fmt="_",
             color=_ORANGE,
             capsize=3,

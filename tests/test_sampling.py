@@ -142,6 +142,14 @@ def test_fewer_than_three_clusters_and_missing_cells():
     assert np.isfinite(found).all() and found.max() < 1e-4
 
 
+@pytest.fixture
+def interruptible():
+    """Interrupts arrive: a shell's background jobs ignore them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def interrupted_in_run(number, monkeypatch):
     """Sends an interrupt a moment after run `number` (from 0) has begun."""
     count, ask = iter(range(99)), nutpie.sample
@@ -154,7 +162,7 @@ def interrupted_in_run(number, monkeypatch):
     monkeypatch.setattr("cod_bayes.sampling.nutpie.sample", asked)
 
 
-def test_an_interrupted_run_keeps_its_draws_and_says_so(monkeypatch):
+def test_an_interrupted_run_keeps_its_draws_and_says_so(monkeypatch, interruptible):
     interrupted_in_run(2, monkeypatch)
     options = {"draws": 300_000, "tune": 50, "progressbar": False}
     idata, failed, interrupted = sample(SPEC, ladder(), random_seed=1, **options)
@@ -166,7 +174,7 @@ def test_an_interrupted_run_keeps_its_draws_and_says_so(monkeypatch):
     assert all(np.isfinite(posterior[name]).all() for name in posterior)
 
 
-def test_an_interrupt_before_there_is_a_draw_is_raised(monkeypatch):
+def test_an_interrupt_before_there_is_a_draw_is_raised(monkeypatch, interruptible):
     interrupted_in_run(0, monkeypatch)
     monkeypatch.setattr("cod_bayes.sampling._FIRST_RUNS", ((300_000, 30),))
     with pytest.raises(KeyboardInterrupt):
