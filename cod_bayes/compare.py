@@ -38,12 +38,11 @@ from numpy.typing import ArrayLike
 
 from cod_bayes.cost import CostRecord
 from cod_bayes.files import replacing
-from cod_bayes.plan import Goal, check_names
+from cod_bayes.fitting import Fit, check_names
+from cod_bayes.plan import Goal
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from cod_bayes.fitting import Fit
 
 Utility = Callable[[xr.DataArray], ArrayLike]
 

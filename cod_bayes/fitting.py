@@ -203,8 +203,7 @@ class Fit:
         if not (np.isfinite(compute).all() and (compute > 0).all()):
             raise ValueError(f"expected compute > 0 in FLOPs, got {compute.tolist()}")
         names = self.benchmarks if benchmarks is None else list(benchmarks)
-        if unknown := sorted(set(names) - set(self.benchmarks)):
-            raise ValueError(f"expected benchmarks of {self.benchmarks}, got {unknown}")
+        check_names(names, self.benchmarks)
         p = self.idata["posterior"].to_dataset()
         shape = (p.sizes["chain"], p.sizes["draw"], len(names), len(compute))
         score, subset = np.empty(shape), np.empty(shape)
@@ -232,13 +231,13 @@ class Fit:
         return self._mapping(self.benchmarks.index(benchmark))
 
     def _mapping(self, b: int) -> Mapping | None:
-        if b not in self._mappings:
-            self._mappings[b] = _mapping(self, b, *_own(self, b))
-        return self._mappings[b]
+        """Traced once: every question about a posterior needs it again."""
+        if b not in self._traced:
+            self._traced[b] = _trace(self, b)
+        return self._traced[b]
 
     @cached_property
-    def _mappings(self) -> dict[int, Mapping | None]:
-        """Those traced so far: every question about a posterior needs them again."""
+    def _traced(self) -> dict[int, Mapping | None]:
         return {}
 
     @cached_property
@@ -253,7 +252,8 @@ class Fit:
     def save(self, path: str | Path) -> None:
         """Write everything as netCDF; `load` and `az.from_netcdf` read it. Old file or new, never
         a half."""
-        # In memory first: a full disk is then a refusal, not a crash inside the library.
+        # In memory first: a full disk is then a refusal, not a crash inside the library. A copy of
+        # it: the library's own buffer cannot be let go while a failed writing is reported.
         content = bytes(self.idata.to_netcdf(engine="h5netcdf"))
         with replacing(Path(path)) as part:
             part.write_bytes(content)
@@ -301,6 +301,19 @@ def _check(fit: Fit) -> None:
         raise ValueError("its benchmarks' names have control characters")
     int(fit.idata.attrs["random_seed"])
     check_spec(fit.spec)
+
+
+def check_names(names: Sequence[str], known: Sequence[str]) -> None:
+    """Refuse benchmarks that a posterior does not have.
+
+    Raises:
+        ValueError: naming them, and those it has.
+    """
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        raise ValueError(
+            f"expected benchmarks of this posterior, {list(known)}, got {unknown}; correct the name"
+        )
 
 
 def _predictable(p: xr.Dataset, benchmark_of_cluster: xr.DataArray) -> xr.DataArray:
@@ -423,10 +436,9 @@ def _own(fit: Fit, b: int) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarra
     return curve, c["weight"].values[ours], fit._kept[ours]
 
 
-def _mapping(
-    fit: Fit, b: int, curve: dict[str, np.ndarray], weight: np.ndarray, kept: np.ndarray
-) -> Mapping | None:
+def _trace(fit: Fit, b: int) -> Mapping | None:
     """From the curves' paths and the anchors; None where all or nothing is in the subset."""
+    curve, weight, kept = _own(fit, b)
     if not 0 < weight[kept].sum() < 1 - 1e-9:
         return None
     path = _PATH[None, :] + np.zeros((len(curve["eta"]), 1))

@@ -32,11 +32,10 @@ import pandas as pd
 
 from cod_bayes.cost import CostRecord
 from cod_bayes.files import replacing
+from cod_bayes.fitting import Fit, check_names
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from cod_bayes.fitting import Fit
 
 QUANTILES = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
 _PER_DECADE = 4  # of drawn computes; what interpolation costs is below half a point of score
@@ -223,19 +222,6 @@ def plan_figure(plan: Plan) -> Figure:
     axis.set(xlabel="compute (FLOPs)", ylabel="probability of reaching the goal (%)")
     axis.legend(fontsize="small")
     return figure
-
-
-def check_names(names: Sequence[str], known: Sequence[str]) -> None:
-    """Refuse benchmarks that a posterior does not have.
-
-    Raises:
-        ValueError: naming them, and those it has.
-    """
-    unknown = sorted(set(names) - set(known))
-    if unknown:
-        raise ValueError(
-            f"expected benchmarks of this posterior, {list(known)}, got {unknown}; correct the name"
-        )
 
 
 def _refined(values: np.ndarray) -> np.ndarray:

@@ -25,17 +25,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from cod_bayes.files import write_once
-from cod_bayes.plan import check_names
+from cod_bayes.fitting import Fit, check_names
 from cod_bayes.scoring import log_score, pit
-
-if TYPE_CHECKING:
-    from cod_bayes.fitting import Fit
 
 FORMAT = "cod-bayes registration 1"
 LEVELS = np.arange(1, 200) / 200
