@@ -65,6 +65,21 @@ class LadderData:
         """(cluster, model)"""
         return np.isfinite(self.noise)
 
+    def only(self, b: int) -> LadderData:
+        """Benchmark b alone, over the same models."""
+        own = self.of_cluster == b
+        return LadderData(
+            [self.benchmark[b]],
+            [name for name, ours in zip(self.cluster, own, strict=True) if ours],
+            self.model,
+            np.zeros(own.sum(), dtype=int),
+            self.x,
+            self.x_ref[[b]],
+            self.z[own],
+            self.noise[own],
+            self.chance[own],
+        )
+
     @property
     def coords(self) -> dict[str, list[str]]:
         return {"benchmark": self.benchmark, "cluster": self.cluster, "model": self.model}

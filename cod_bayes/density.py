@@ -31,7 +31,7 @@ from scipy.optimize import minimize
 from scipy.special import gammaln, ndtri
 
 from cod_bayes.curves import GLOBAL, PROBIT, LadderData, floor_prior, share
-from cod_bayes.preconditioner import gather, stretch, unpack
+from cod_bayes.preconditioner import gather, own_size, stretch, unpack
 from cod_bayes.spec import Spec
 from cod_bayes.vector_math import FAST, asin_sqrt, exp, log
 
@@ -61,8 +61,11 @@ class Density:
     first: np.ndarray
 
     @classmethod
-    def of(cls, spec: Spec, data: LadderData) -> Density:
-        """Raises ValueError where clusters are not grouped by benchmark, in their order."""
+    def of(cls, spec: Spec, data: LadderData, *, several: bool | None = None) -> Density:
+        """several: whether models have shocks of their own (None: if there are more benchmarks
+        than one).
+
+        Raises ValueError where clusters are not grouped by benchmark, in their order."""
         B, M, K = len(data.benchmark), len(data.model), len(data.cluster)
         if (np.diff(data.of_cluster) < 0).any():
             raise ValueError("expected clusters grouped by benchmark, in the benchmarks' order")
@@ -77,7 +80,8 @@ class Density:
         cells[:, block, :, lane] = np.stack([data.z, noise], axis=-1)
         floor = np.zeros((block[-1] + 1, 3, LANES))
         floor[block, :, lane] = np.column_stack([a, b, log_norm])
-        constants = [B > 1, *(spec.constants[name] for name in ("capped_share", "capped_loss"))]
+        several = B > 1 if several is None else several
+        constants = [several, *(spec.constants[name] for name in ("capped_share", "capped_loss"))]
         head = [B, M, K, *constants]
         arrays = [head, data.x, data.top, first, cells, floor, prior]
         packed = np.concatenate([np.ravel(np.asarray(v, dtype=float)) for v in arrays])
@@ -133,6 +137,10 @@ class Density:
         of_cluster = np.repeat(np.arange(B), np.diff(self.first))
         own = np.tile(of_cluster[:, None] == np.arange(B), len(PER_BENCHMARK) + 1)
         return np.hstack([np.full((K, N_GLOBAL), True), own, np.full((K, M), True)])
+
+    def shared_by(self, b: int) -> np.ndarray:
+        """Where the coordinates before the clusters' own are that touch benchmark b."""
+        return np.flatnonzero(self.seen[self.first[b]])
 
     def start(self, seed: int) -> np.ndarray:
         """A point near the mode, (size,): far from it, precise data leave chains astray."""
@@ -474,8 +482,10 @@ def log_density_c(size, phi, gradient, value, packed):
     B, M, K = int(head[0]), int(head[1]), int(head[2])
     J, G = (K - 1) // LANES + 1, int(size) - 4 * K
     own = _HEAD + M + 2 * B + 1 + (2 * M + 3) * J * LANES + 2 * _PRIORS
-    numbers = numba.carray(packed, (own + 2 * G * (G + 4 * K) + 16 * K,))
-    change = unpack(numbers[own:], G, K)
+    begin = _HEAD + M + B
+    first = numba.carray(packed, (begin + B + 1,))[begin:].astype(np.int64)
+    numbers = numba.carray(packed, (own + 2 * G * (G + 4 * K) + 2 * own_size(first),))
+    change = unpack(numbers[own:], G, first)
     theta, by_theta, by_phi = np.empty(size), np.empty(size), numba.carray(gradient, (size,))
     stretch(numba.carray(phi, (size,)), theta, *change)
     log_p = _log_density(theta, by_theta, *_unpack(numbers))

@@ -182,6 +182,7 @@ class Fit:
         *,
         benchmarks: Sequence[str] | None = None,
         one_run: bool = False,
+        continues: bool = False,
         measured: bool = True,
         model_seed: int = 0,
     ) -> xr.Dataset:
@@ -191,6 +192,8 @@ class Fit:
         one_run: the computes are moments of one training run. Its shocks are then the same at all
         of them and omega is a random walk from x_b through them; otherwise each compute is a
         target of its own, seen through the same standard draws, so that a forecast is a curve.
+        continues: the target is each benchmark's largest ladder model, trained on. The shocks that
+        it showed stay: x' = x*.
         measured: with the noise of an evaluation on the ladder's trials.
         model_seed: another number draws another model from the same posterior draws: its shocks
             are its own; a random walk of one run stays, as what no curve follows is shared.
@@ -208,12 +211,16 @@ class Fit:
         shape = (p.sizes["chain"], p.sizes["draw"], len(names), len(compute))
         score, subset = np.empty(shape), np.empty(shape)
         share = np.zeros(len(names))
+        x_ref = self.idata["constant_data"].to_dataset()["x_ref"].values
         seed = int(self.idata.attrs["random_seed"])
         model = [model_seed] if model_seed else []
         own = np.random.default_rng([seed, 1, *model]).standard_normal(shape[0] * shape[1])
         for i, name in enumerate(names):
             b = self.benchmarks.index(name)
             target = _Target.of(self, b, np.log10(compute), own, one_run, model)
+            if continues:
+                ahead = np.log10(compute) - x_ref[b]
+                target = replace(target, x=np.broadcast_to(ahead, target.x.shape))
             if not measured:
                 target = replace(target, trials=np.inf)
             share[i] = target.share

@@ -1,13 +1,14 @@
 """A linear change of coordinates, learned from draws, after which a posterior looks round.
 
-Precise data tie a cluster's four coordinates together and to what all clusters share; a sampler
-that scales one coordinate at a time then takes steps as small as the narrowest direction. With
-theta the density's coordinates, h the G shared ones and k one cluster's four,
+Precise data tie a cluster's four coordinates together, to those of its benchmark's other clusters,
+with which it shares shocks, and to what all clusters share; a sampler that scales one coordinate at
+a time then takes steps as small as the narrowest direction. With theta the density's coordinates, h
+the G shared ones and b all those of one benchmark's clusters,
 
-    theta_h = A phi_h,      theta_k = W_k phi_k + C_k phi_h,      A and W_k lower unit triangular
+    theta_h = A phi_h,      theta_b = W_b phi_b + C_b phi_h,      A and W_b lower unit triangular
 
 has determinant 1, so that log densities need no correction. A is the Cholesky factor of the draws'
-covariance of theta_h, C_k their regression of theta_k on phi_h, W_k the factor of what is left. Few
+covariance of theta_h, C_b their regression of theta_b on phi_h, W_b the factor of what is left. Few
 draws are no proof of a correlation: each is shrunk by what chance makes of it.
 """
 
@@ -27,60 +28,72 @@ _RIDGE = 20.0  # draws' worth of doubt about a regression on shared coordinates
 
 @dataclass(frozen=True)
 class Preconditioner:
-    """Attributes: A (G, G), C (4 K, G), W (4 K, 4); rows of C and W as the coordinates stand,
-    one coordinate of every cluster after the other."""
+    """Attributes:
+    A: (G, G). C: (4 K, G), rows as the coordinates stand, one coordinate of every cluster after
+        the other. W: per benchmark (4 K_b, 4 K_b), rows and columns in the same order.
+    first: (B + 1,) where each benchmark's clusters begin.
+    """
 
     A: np.ndarray
     C: np.ndarray
-    W: np.ndarray
+    W: list[np.ndarray]
+    first: np.ndarray
 
     @classmethod
-    def none(cls, shared: int, clusters: int) -> Preconditioner:
+    def none(cls, shared: int, first: np.ndarray) -> Preconditioner:
         """phi = theta."""
-        width = PER_CLUSTER * clusters
-        own = np.repeat(np.eye(PER_CLUSTER), clusters, axis=0)
-        return cls(np.eye(shared), np.zeros((width, shared)), own)
+        own = [np.eye(PER_CLUSTER * size) for size in np.diff(first)]
+        C = np.zeros((PER_CLUSTER * first[-1], shared))
+        return cls(np.eye(shared), C, own, np.asarray(first))
 
     @classmethod
-    def of(cls, theta: np.ndarray, seen: np.ndarray) -> Preconditioner:
+    def of(cls, theta: np.ndarray, seen: np.ndarray, first: np.ndarray) -> Preconditioner:
         """From draws theta (draw, size); seen (K, G): which shared coordinates touch a cluster."""
-        n, (K, G) = len(theta), seen.shape
-        found = cls.none(G, K)
+        n, G = len(theta), seen.shape[1]
+        found = cls.none(G, first)
         found.A[:] = _factor(theta[:, :G], n / (n + G))
         h = np.linalg.solve(found.A, (theta[:, :G] - theta[:, :G].mean(0)).T).T
         scale = h.std(axis=0) + 1e-12
-        for k in range(K):
-            rows = k + K * np.arange(PER_CLUSTER)
+        for b, rows in enumerate(found.rows):
             own = theta[:, G + rows] - theta[:, G + rows].mean(axis=0)
-            known = h[:, seen[k]] / scale[seen[k]]
+            touch = seen[first[b]]
+            known = h[:, touch] / scale[touch]
             gram = known.T @ known + _RIDGE * np.eye(known.shape[1])
             slope = np.linalg.solve(gram, known.T @ own)
-            found.C[np.ix_(rows, seen[k])] = (slope / scale[seen[k], None]).T
-            found.W[rows] = _factor(own - known @ slope, n / (n + PER_CLUSTER))
+            found.C[np.ix_(rows, touch)] = (slope / scale[touch, None]).T
+            found.W[b][:] = _factor(own - known @ slope, n / (n + len(rows)))
         return found
+
+    @property
+    def rows(self) -> list[np.ndarray]:
+        """Each benchmark's rows of C."""
+        steps = self.first[-1] * np.arange(PER_CLUSTER)[:, None]
+        pairs = zip(self.first, self.first[1:], strict=False)
+        return [(steps + np.arange(low, high)).ravel() for low, high in pairs]
 
     @cached_property
     def packed(self) -> np.ndarray:
         """All numbers in one row, as `unpack` reads it."""
-        parts = (self.A, self.A.T, self.C, self.C.T, self.W)
+        parts = [self.A, self.A.T, self.C, self.C.T, *self.W, *(W.T for W in self.W)]
         return np.concatenate([part.ravel() for part in parts])
 
     def theta(self, phi: np.ndarray) -> np.ndarray:
         """(..., size)"""
         G = len(self.A)
-        own = phi[..., G:].reshape(*phi.shape[:-1], PER_CLUSTER, -1)
-        W = self.W.reshape(PER_CLUSTER, -1, PER_CLUSTER)
-        own = np.einsum("rkc,...ck->...rk", W, own).reshape(*phi.shape[:-1], -1)
-        return np.concatenate([phi[..., :G] @ self.A.T, own + phi[..., :G] @ self.C.T], axis=-1)
+        theta = np.concatenate([phi[..., :G] @ self.A.T, phi[..., :G] @ self.C.T], axis=-1)
+        for rows, W in zip(self.rows, self.W, strict=True):
+            theta[..., G + rows] += phi[..., G + rows] @ W.T
+        return theta
 
     def phi(self, theta: np.ndarray) -> np.ndarray:
         """The inverse of `theta`."""
         G = len(self.A)
-        h = np.linalg.solve(self.A, theta[..., :G, None])[..., 0]
-        own = (theta[..., G:] - h @ self.C.T).reshape(*theta.shape[:-1], PER_CLUSTER, -1)
-        W = self.W.reshape(PER_CLUSTER, -1, PER_CLUSTER).transpose(1, 0, 2)
-        own = np.linalg.solve(W, np.moveaxis(own, -2, -1)[..., None])[..., 0]
-        return np.concatenate([h, np.moveaxis(own, -1, -2).reshape(*theta.shape[:-1], -1)], axis=-1)
+        phi = np.empty_like(theta)
+        phi[..., :G] = np.linalg.solve(self.A, theta[..., :G, None])[..., 0]
+        for rows, W in zip(self.rows, self.W, strict=True):
+            own = theta[..., G + rows] - phi[..., :G] @ self.C[rows].T
+            phi[..., G + rows] = np.linalg.solve(W, own[..., None])[..., 0]
+        return phi
 
 
 def _factor(draws: np.ndarray, trust: float) -> np.ndarray:
@@ -93,14 +106,24 @@ def _factor(draws: np.ndarray, trust: float) -> np.ndarray:
 
 
 @numba.njit(cache=True, nogil=True)
-def unpack(p, G, K):
-    """A, its transpose, C, its transpose, and W of `Preconditioner.packed`."""
-    width, i = PER_CLUSTER * K, 0
+def unpack(p, G, first):
+    """A, its transpose, C, its transpose, W, its transpose, and `first`, of `packed`."""
+    width, i = PER_CLUSTER * first[-1], 0
     A, i = p[i : i + G * G].reshape((G, G)), i + G * G
     A_T, i = p[i : i + G * G].reshape((G, G)), i + G * G
     C, i = p[i : i + width * G].reshape((width, G)), i + width * G
     C_T, i = p[i : i + width * G].reshape((G, width)), i + width * G
-    return A, A_T, C, C_T, p[i : i + width * PER_CLUSTER].reshape((width, PER_CLUSTER))
+    own = own_size(first)
+    return A, A_T, C, C_T, p[i : i + own], p[i + own : i + 2 * own], first
+
+
+@numba.njit(cache=True, nogil=True)
+def own_size(first):
+    """Numbers in all W_b."""
+    total = 0
+    for b in range(len(first) - 1):
+        total += (PER_CLUSTER * (first[b + 1] - first[b])) ** 2
+    return total
 
 
 @numba.njit(**FAST)
@@ -111,26 +134,51 @@ def _add(out, row, factor):
 
 
 @numba.njit(**FAST)
-def stretch(phi, theta, A, A_T, C, C_T, W):
+def _own_rows(into, out, first, b, back):
+    """One benchmark's rows of `out`, G left out, to or from one array."""
+    K, size = first[-1], first[b + 1] - first[b]
+    for c in range(PER_CLUSTER):
+        for i in range(size):
+            if back:
+                out[c * K + first[b] + i] += into[c * size + i]
+            else:
+                into[c * size + i] = out[c * K + first[b] + i]
+
+
+@numba.njit(**FAST)
+def stretch(phi, theta, A, A_T, C, C_T, W, W_T, first):
     """theta of phi, in place."""
-    G, K = len(A), len(W) // PER_CLUSTER
+    G, start = len(A), 0
     theta[:] = 0.0
     for j in range(G):
         _add(theta[:G], A_T[j], phi[j])
         _add(theta[G:], C_T[j], phi[j])
-    for i in range(len(W)):
-        for c in range(PER_CLUSTER):
-            theta[G + i] += W[i, c] * phi[G + c * K + i % K]
+    given, made = np.empty(len(C)), np.empty(len(C))
+    for b in range(len(first) - 1):
+        n = PER_CLUSTER * (first[b + 1] - first[b])
+        _own_rows(given, phi[G:], first, b, False)
+        made[:n] = 0.0
+        for j in range(n):  # W_b is lower triangular
+            _add(made[j:n], W_T[start + j * n + j : start + (j + 1) * n], given[j])
+        _own_rows(made, theta[G:], first, b, True)
+        start += n * n
 
 
 @numba.njit(**FAST)
-def gather(by_theta, by_phi, A, A_T, C, C_T, W):
+def gather(by_theta, by_phi, A, A_T, C, C_T, W, W_T, first):
     """A gradient by theta to one by phi, in place."""
-    G, K = len(A), len(W) // PER_CLUSTER
+    G, start = len(A), 0
     by_phi[:] = 0.0
     for i in range(G):
         _add(by_phi[:G], A[i], by_theta[i])
     for i in range(len(C)):
         _add(by_phi[:G], C[i], by_theta[G + i])
-        for c in range(PER_CLUSTER):
-            by_phi[G + c * K + i % K] += W[i, c] * by_theta[G + i]
+    given, made = np.empty(len(C)), np.empty(len(C))
+    for b in range(len(first) - 1):
+        n = PER_CLUSTER * (first[b + 1] - first[b])
+        _own_rows(given, by_theta[G:], first, b, False)
+        made[:n] = 0.0
+        for i in range(n):
+            _add(made[: i + 1], W[start + i * n : start + i * n + i + 1], given[i])
+        _own_rows(made, by_phi[G:], first, b, True)
+        start += n * n

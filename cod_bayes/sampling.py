@@ -19,13 +19,14 @@ from nutpie.compile_pymc import CompiledPyMCModel
 from cod_bayes.checks import convergence, divergences, e_bfmi_of
 from cod_bayes.curves import DIMS, PARAMETERS, LadderData
 from cod_bayes.density import Density, copy_c, log_density_c
-from cod_bayes.preconditioner import PER_CLUSTER, Preconditioner
+from cod_bayes.jumps import jump
+from cod_bayes.preconditioner import Preconditioner
 from cod_bayes.spec import Spec
 
-_FIRST_RUNS = ((100, 30), (100, 100))  # tune and draws of every chain, for the preconditioner
+_FIRST_RUNS = ((100, 30), (100, 250))  # tune and draws of every chain, for the preconditioner
 _KEPT_DRAWS = 1000  # of every chain
 _FEWEST_DRAWS = 20  # of a chain, for an interrupted run to be kept
-_TARGET_ACCEPT = (0.88, 0.95, 0.95, 0.98)
+_TARGET_ACCEPT = (0.92, 0.96, 0.98)
 
 
 def sample(
@@ -36,15 +37,15 @@ def sample(
     draws: int = 1000,
     tune: int = 300,
     chains: int = 4,
-    attempts: int = len(_TARGET_ACCEPT),
+    attempts: int = 4,
     progressbar: bool = True,
 ) -> tuple[xr.DataTree, list[str], bool]:
     """Posterior, the convergence checks that it fails, and whether it was interrupted.
 
     Two short runs teach the preconditioner. Draws that fail a check teach it more and are added to,
-    at most `attempts` times `draws`, with smaller steps; a run that diverges is not kept unless
-    there is no other. An interrupt ends the sampling with the runs so far, or with what the first
-    of them has: the chains and draws that make most of it.
+    at most `attempts` runs in all. Chains that diverge are run again, with smaller steps, and kept
+    only if there is nothing else. An interrupt ends the sampling with the runs so far, or with what
+    the first of them has: the chains and draws that make most of it.
 
     Returns:
         Groups posterior and sample_stats, with dims chain, draw and those of `DIMS`; the failed
@@ -54,23 +55,26 @@ def sample(
         KeyboardInterrupt: it came before there were draws to keep.
     """
     density = Density.of(spec, data)
-    K = density.shape[2]
-    found = Preconditioner.none(density.size - PER_CLUSTER * K, K)
+    found = Preconditioner.none(density.seen.shape[1], density.first)
     start: Callable[[int], np.ndarray] = density.start
-    runs = [(*first, _TARGET_ACCEPT[0]) for first in _FIRST_RUNS]
-    runs += [(tune, draws, accept) for accept in _TARGET_ACCEPT[:attempts]]
+    runs = [*_FIRST_RUNS, *[(tune, draws)] * attempts]
+    steps = iter(_TARGET_ACCEPT)
+    target_accept = next(steps)
     kept: list[tuple[np.ndarray, xr.Dataset]] = []
-    for i, (run_tune, run_draws, target_accept) in enumerate(runs):
+    again: tuple[np.ndarray, xr.Dataset] | None = None  # a run of which some chains diverged
+    for i, (run_tune, run_draws) in enumerate(runs):
         learning = i < len(_FIRST_RUNS)
+        run_seed = int(np.random.SeedSequence([random_seed, i]).generate_state(1)[0])
+        wanted = chains if again is None else int(_diverging(again[1]).sum())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the checks name what failed
             sampler = nutpie.sample(
                 _compiled(density, found, start),
                 draws=run_draws,
                 tune=run_tune,
-                chains=chains,
-                cores=min(chains, os.cpu_count() or 1),
-                seed=int(np.random.SeedSequence([random_seed, i]).generate_state(1)[0]),
+                chains=wanted,
+                cores=min(wanted, os.cpu_count() or 1),
+                seed=run_seed,
                 target_accept=target_accept,
                 # Gradients would set the scale by a cluster's stiffest region, where it is seldom.
                 adaptation="draw_diag",
@@ -81,7 +85,9 @@ def sample(
         try:
             raw = sampler.wait()
         except KeyboardInterrupt:
-            if not learning and not kept:
+            if not kept and again is not None:
+                kept = [again]
+            if not kept and not learning:
                 kept = [_even(found, sampler)]
             if not kept:
                 raise
@@ -92,18 +98,40 @@ def sample(
         theta = found.theta(raw["posterior"]["theta"].values)
         if not learning:
             stats = raw["sample_stats"].to_dataset()
-            kept = [run for run in kept if not divergences(run[1])] + [(theta, stats)]
-            if len(kept) > 1 and divergences(stats):
-                kept.pop()
-            idata = _named(density, data, kept)
-            failed = convergence(idata)
-            if not failed:
-                break
+            if again is not None:
+                theta, stats = _with_chains(again, theta, stats)
+            again = None
+            if divergences(stats) and i + 1 < len(runs):
+                again = theta, stats
+                target_accept = next(steps, target_accept)
+            elif not (divergences(stats) and kept):
+                kept.append((jump(spec, data, density, found, theta, run_seed), stats))
+                idata = _named(density, data, kept)
+                failed = convergence(idata)
+                if not failed:
+                    break
         # Of each chain around its own mean: chains in different modes are no covariance.
         around = (theta - theta.mean(axis=1, keepdims=True)).reshape(-1, density.size)
-        found = Preconditioner.of(around, density.seen)
+        found = Preconditioner.of(around, density.seen, density.first)
         start = _one_of(found.phi(theta.reshape(-1, density.size)))
     return idata, failed, False
+
+
+def _diverging(stats: xr.Dataset) -> np.ndarray:
+    """Which chains diverged. (chain,)"""
+    return stats["diverging"].any("draw").values
+
+
+def _with_chains(
+    old: tuple[np.ndarray, xr.Dataset], theta: np.ndarray, stats: xr.Dataset
+) -> tuple[np.ndarray, xr.Dataset]:
+    """A run with others in the place of its diverging chains."""
+    bad = _diverging(old[1])
+    whole = old[0].copy()
+    whole[bad] = theta
+    joined = xr.concat([old[1].isel(chain=~bad), stats], "chain")
+    place = np.argsort(np.concatenate([np.flatnonzero(~bad), np.flatnonzero(bad)]))
+    return whole, joined.isel(chain=place).assign_coords(chain=np.arange(len(bad)))
 
 
 def _even(found: Preconditioner, sampler: Any) -> tuple[np.ndarray, xr.Dataset]:

@@ -7,7 +7,8 @@ from cod_bayes.preconditioner import PER_CLUSTER, Preconditioner, gather, stretc
 
 G, K = 5, 3
 SIZE = G + PER_CLUSTER * K
-SEEN = np.array([[1, 1, 1, 0, 0], [1, 1, 0, 1, 0], [1, 1, 0, 0, 1]], dtype=bool)
+SEEN = np.array([[1, 1, 1, 0, 0], [1, 1, 0, 1, 0], [1, 1, 0, 1, 0]], dtype=bool)
+FIRST = np.array([0, 1, 3])  # two benchmarks
 
 
 def block_arrow(seed=0):
@@ -19,6 +20,8 @@ def block_arrow(seed=0):
         rows = G + k + K * np.arange(PER_CLUSTER)
         mix[np.ix_(rows, np.flatnonzero(SEEN[k]))] = rng.normal(0, 1, (PER_CLUSTER, SEEN[k].sum()))
         mix[np.ix_(rows, rows)] += np.tril(rng.normal(0, 1, (PER_CLUSTER, PER_CLUSTER)), -1)
+    first, second = (G + k + K * np.arange(PER_CLUSTER) for k in (1, 2))
+    mix[np.ix_(second, first)] = rng.normal(0, 0.3, (PER_CLUSTER, PER_CLUSTER))  # of one benchmark
     mix *= np.exp(rng.normal(0, 1, SIZE))
     return mix @ mix.T
 
@@ -26,12 +29,12 @@ def block_arrow(seed=0):
 def learned(draws=4000):
     cov = block_arrow()
     theta = np.random.default_rng(1).multivariate_normal(np.zeros(SIZE), cov, draws)
-    return Preconditioner.of(theta, SEEN), theta
+    return Preconditioner.of(theta, SEEN, FIRST), theta
 
 
 def test_none_changes_nothing():
     phi = np.arange(2.0 * SIZE).reshape(2, SIZE)
-    none = Preconditioner.none(G, K)
+    none = Preconditioner.none(G, FIRST)
     np.testing.assert_array_equal(none.theta(phi), phi)
     np.testing.assert_array_equal(none.phi(phi), phi)
 
@@ -50,7 +53,7 @@ def test_its_determinant_is_one():
 
 def test_compiled_form_is_the_same_and_gradients_are_its_transpose():
     found, theta = learned()
-    parts = unpack(found.packed, G, K)
+    parts = unpack(found.packed, G, FIRST)
     matrix = found.theta(np.eye(SIZE)).T
     out, back = np.empty(SIZE), np.empty(SIZE)
     stretch(theta[0], out, *parts)
@@ -69,12 +72,12 @@ def test_many_draws_make_the_posterior_round():
 
 def test_few_draws_are_no_proof():
     theta = np.random.default_rng(2).normal(size=(6, SIZE))
-    found = Preconditioner.of(theta, SEEN)
+    found = Preconditioner.of(theta, SEEN, FIRST)
     assert np.isfinite(found.packed).all()
-    plain = Preconditioner.of(np.random.default_rng(2).normal(size=(6000, SIZE)), SEEN)
+    plain = Preconditioner.of(np.random.default_rng(2).normal(size=(6000, SIZE)), SEEN, FIRST)
     assert abs(plain.C).max() < 0.1
 
 
 def test_draws_that_do_not_move_are_survived():
-    found = Preconditioner.of(np.ones((50, SIZE)), SEEN)
+    found = Preconditioner.of(np.ones((50, SIZE)), SEEN, FIRST)
     assert np.isfinite(found.packed).all()
