@@ -1,12 +1,14 @@
 """Is a good run flagged as rarely as stated, and a bad one in time?
 
-    python examples/check_monitor.py [--ladders 20] [--runs 15] [--items-scale 0.1] [--out rows.csv]
+    python examples/check_monitor.py [--ladders 20] [--runs 15] [--items-scale 0.03] [--refits 4]
 
 Ladders of `cod_bayes.simulate` (the paper's eight benchmarks and eight models, default shocks,
-a tenth of the items), each fitted once. Then runs of the 70B through twelve checkpoints:
+3 % of the items), each fitted once. Then runs of the 70B through twelve checkpoints:
 with fresh shocks from the simulation, the same 0.3 decades of compute behind, and from the fitted
 model's own draws. Prints the share flagged over the whole run and by 60 % of the training, and how
-often the 90 % interval of the finished run's score holds before and after the checkpoints.
+often the 90 % interval of the finished run's score holds before and after the checkpoints. On the
+first ladders the updated forecast is held to a refit: the checkpoint at 60 % of training as the
+ladder's largest model, which the target continues.
 """
 
 from __future__ import annotations
@@ -31,24 +33,43 @@ TRIALS = 100
 SHOCK = BENCHMARK_SHOCK = 0.08  # decades, as `simulate`
 ITEM_NOISE = 0.2
 BEHIND = 0.3
+AT_REFIT = 8  # of SHARES
 
 
 def simulated_run(
     world: Simulation, behind: float, rng: np.random.Generator
-) -> tuple[pd.DataFrame, dict[str, float]]:
-    """Checkpoints of one run, and the finished run's true scores."""
+) -> tuple[pd.DataFrame, dict[str, float], pd.DataFrame]:
+    """Checkpoints of one run, the finished run's true scores, and the items at 60 % of training."""
     x = np.log10(TARGET * np.append(SHARES, 1.0)) - behind + SHOCK * rng.standard_normal()
-    rows, final = [], {}
+    rows, final, answers = [], {}, []
     for name, items in world.items.groupby("benchmark", sort=False):
         own = BENCHMARK_SHOCK * rng.standard_normal()
         e = ITEM_NOISE * rng.standard_normal((len(items), 1))  # the run's, at every moment
         p = pass_rate(x + own, items, e)
-        right = rng.binomial(TRIALS, p[:, :-1]).sum(axis=0)
+        each = rng.binomial(TRIALS, p[:, :-1])
+        right = each.sum(axis=0)
+        at = {"compute": TARGET * SHARES[AT_REFIT], "n_correct": each[:, AT_REFIT]}
+        answers.append(pd.DataFrame({"benchmark": name, "item": items["item"].to_numpy()} | at))
         final[str(name)] = float(p[:, -1].mean())
         rows += [
             (name, c, k, TRIALS * len(items)) for c, k in zip(TARGET * SHARES, right, strict=True)
         ]
-    return pd.DataFrame(rows, columns=["benchmark", "compute", "n_correct", "n_trials"]), final
+    table = pd.DataFrame(rows, columns=["benchmark", "compute", "n_correct", "n_trials"])
+    return table, final, pd.concat(answers)
+
+
+def refitted(world: Simulation, answers: pd.DataFrame, seed: int) -> tuple[Fit, pd.DataFrame]:
+    """The ladder with a checkpoint as its largest model, and the forecast of where that leads."""
+    items = world.table[["benchmark", "item", "chance"]].drop_duplicates()
+    last = answers.merge(items, on=["benchmark", "item"])
+    last = last.assign(model="checkpoint", role="ladder", family="ladder", n_trials=TRIALS)
+    again = fit(pd.concat([world.table, last]), random_seed=seed, progressbar=False)
+    score = again.draws(TARGET, one_run=True, continues=True)["score"].isel(compute=0)
+    summary = {
+        "refit_mean": score.mean(("chain", "draw")),
+        "refit_sd": score.std(("chain", "draw")),
+    }
+    return again, pd.DataFrame(summary, index=again.benchmarks)
 
 
 def drawn_runs(fitted: Fit, runs: int, rng: np.random.Generator) -> list[pd.DataFrame]:
@@ -68,15 +89,28 @@ def drawn_runs(fitted: Fit, runs: int, rng: np.random.Generator) -> list[pd.Data
     return tables
 
 
-def one(seed: int, runs: int, scale: float) -> pd.DataFrame:
-    """A ladder's runs, one row each."""
+def one(seed: int, runs: int, scale: float, refits: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A ladder's runs, one row each; and the update of its first run beside the refit."""
     world = simulate(seed, items_scale=scale, trials=TRIALS, anchors=0, include_target=False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        fitted = fit(world.evidence, random_seed=seed, draws=500, tune=500, progressbar=False)
+        fitted = fit(world.evidence, random_seed=seed, progressbar=False)
     rng = np.random.default_rng([seed, 1])
     cases = [(kind, *simulated_run(world, behind, rng)) for kind, behind in
              (("follows", 0.0), ("behind", BEHIND)) for _ in range(runs)]  # fmt: skip
+    beside = pd.DataFrame()
+    if seed < refits:
+        _, table, _, answers = cases[0]
+        so_far = table[table["compute"] <= answers["compute"].max()]
+        after = monitor(fitted, so_far, TARGET).forecast.groupby("benchmark").last()
+        before = monitor(fitted, so_far, TARGET).forecast.groupby("benchmark").first()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            again, beside = refitted(world, answers, seed)
+        beside[["mean", "sd"]] = after.loc[beside.index, ["mean", "sd"]]
+        beside["sd_before"] = before["sd"]
+        beside["ok"] = not again.failed_checks
+    cases = [case[:3] for case in cases]
     cases += [("drawn", table, {}) for table in drawn_runs(fitted, runs, rng)]
     rows = []
     for kind, table, final in cases:
@@ -101,22 +135,24 @@ def one(seed: int, runs: int, scale: float) -> pd.DataFrame:
                 row[f"covered_{when}"] = truth.between(part["q05"], part["q95"]).mean()
                 row[f"error_{when}"] = 100 * (part["q50"] - truth).abs().mean()
         rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows), beside
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--ladders", type=int, default=20)
     parser.add_argument("--runs", type=int, default=15)
-    parser.add_argument("--items-scale", type=float, default=0.1)
+    parser.add_argument("--items-scale", type=float, default=0.03)
+    parser.add_argument("--refits", type=int, default=4, help="ladders to refit with a checkpoint")
     parser.add_argument("--out", metavar="CSV", help="one row per run, written as they come")
     asked = parser.parse_args()
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        work = partial(one, runs=asked.runs, scale=asked.items_scale)
+        work = partial(one, runs=asked.runs, scale=asked.items_scale, refits=asked.refits)
         done = pool.map(work, range(asked.ladders))
-        parts = []
-        for part in track(done, total=asked.ladders, description="ladders"):
+        parts, refits = [], []
+        for part, beside in track(done, total=asked.ladders, description="ladders"):
             parts.append(part)
+            refits.append(beside)
             rows = pd.concat(parts, ignore_index=True)
             if asked.out:
                 rows.to_csv(asked.out, index=False)
@@ -138,6 +174,14 @@ def main() -> None:
         f"in its 90 % interval "
         f"{good['covered_before'].mean():.1%} and {good['covered_after'].mean():.1%}"
     )
+    if asked.refits:
+        both = pd.concat(refits)
+        away = 100 * (both["mean"] - both["refit_mean"]).abs().mean()
+        sd, refit_sd, before = (100 * both[name].mean() for name in ("sd", "refit_sd", "sd_before"))
+        print(
+            f"updated without refitting and with it, {len(both)} benchmarks: means {away:.2f} "
+            f"points apart, sd {sd:.2f} and {refit_sd:.2f} points, {before:.2f} before"
+        )
 
 
 if __name__ == "__main__":

@@ -218,3 +218,17 @@ def test_draws_of_some_benchmarks_are_those_of_all(posterior_file):
     )
     with pytest.raises(ValueError, match="got \\['other'\\]"):
         fitted.draws(1e24, benchmarks=["other"])
+
+
+def test_a_target_that_continues_the_largest_model_keeps_what_that_model_showed(fitted):
+    top = COMPUTE[-1]
+    seen = ladder_table().query("compute == @top")["n_correct"].mean()
+    again, fresh = (
+        fitted.draws([top, 10 * top], one_run=True, continues=keeps, measured=False)["score"]
+        for keeps in (True, False)
+    )
+    at_top, later = (again.sel(benchmark="b").isel(compute=i).values for i in (0, 1))
+    assert abs(at_top.mean() - seen) < 0.03  # 120 single answers: sd 0.04, and the curve's prior
+    sd = fresh.std(("chain", "draw")).values[0]
+    assert at_top.std() < sd[0] and later.std() < sd[1]
+    assert later.mean() > at_top.mean()
