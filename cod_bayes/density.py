@@ -482,13 +482,13 @@ def log_density_c(size, phi, gradient, value, packed):
     B, M, K = int(head[0]), int(head[1]), int(head[2])
     J, G = (K - 1) // LANES + 1, int(size) - 4 * K
     own = _HEAD + M + 2 * B + 1 + (2 * M + 3) * J * LANES + 2 * _PRIORS
-    begin = _HEAD + M + B
-    first = numba.carray(packed, (begin + B + 1,))[begin:].astype(np.int64)
+    evidence = _unpack(numba.carray(packed, (own,)))
+    first = evidence[2]
     numbers = numba.carray(packed, (own + 2 * G * (G + 4 * K) + 2 * own_size(first),))
     change = unpack(numbers[own:], G, first)
     theta, by_theta, by_phi = np.empty(size), np.empty(size), numba.carray(gradient, (size,))
     stretch(numba.carray(phi, (size,)), theta, *change)
-    log_p = _log_density(theta, by_theta, *_unpack(numbers))
+    log_p = _log_density(theta, by_theta, *evidence)
     gather(by_theta, by_phi, *change)
     numba.carray(value, (1,))[0] = log_p
     return 0 if np.isfinite(log_p) and np.isfinite(by_phi).all() else 3

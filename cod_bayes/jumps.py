@@ -48,7 +48,7 @@ def jump(
     B, _, K = density.shape
     G = density.size - PER_CLUSTER * K
     theta = theta.copy()
-    shift = found.phi(theta)[..., :G] @ found.C.T
+    shift = found.shared(theta) @ found.C.T
     left = (theta[..., G:] - shift).reshape(*theta.shape[:2], PER_CLUSTER, K)
     shift = shift.reshape(left.shape)
     slow = np.array([k for k in range(K) if _is_slow(left[..., k])], dtype=int)

@@ -19,6 +19,7 @@ from functools import cached_property
 
 import numba
 import numpy as np
+from scipy.linalg import solve_triangular
 
 from cod_bayes.vector_math import FAST
 
@@ -52,7 +53,7 @@ class Preconditioner:
         n, G = len(theta), seen.shape[1]
         found = cls.none(G, first)
         found.A[:] = _factor(theta[:, :G], n / (n + G))
-        h = np.linalg.solve(found.A, (theta[:, :G] - theta[:, :G].mean(0)).T).T
+        h = found.shared(theta - theta.mean(axis=0))
         scale = h.std(axis=0) + 1e-12
         for b, rows in enumerate(found.rows):
             own = theta[:, G + rows] - theta[:, G + rows].mean(axis=0)
@@ -89,11 +90,20 @@ class Preconditioner:
         """The inverse of `theta`."""
         G = len(self.A)
         phi = np.empty_like(theta)
-        phi[..., :G] = np.linalg.solve(self.A, theta[..., :G, None])[..., 0]
+        phi[..., :G] = self.shared(theta)
         for rows, W in zip(self.rows, self.W, strict=True):
-            own = theta[..., G + rows] - phi[..., :G] @ self.C[rows].T
-            phi[..., G + rows] = np.linalg.solve(W, own[..., None])[..., 0]
+            phi[..., G + rows] = _solve(W, theta[..., G + rows] - phi[..., :G] @ self.C[rows].T)
         return phi
+
+    def shared(self, theta: np.ndarray) -> np.ndarray:
+        """phi_h alone, (..., G)."""
+        return _solve(self.A, theta[..., : len(self.A)])
+
+
+def _solve(factor: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """factor^-1 of each row (..., n)."""
+    columns = rows.reshape(-1, len(factor)).T
+    return solve_triangular(factor, columns, lower=True, unit_diagonal=True).T.reshape(rows.shape)
 
 
 def _factor(draws: np.ndarray, trust: float) -> np.ndarray:
@@ -134,15 +144,21 @@ def _add(out, row, factor):
 
 
 @numba.njit(**FAST)
-def _own_rows(into, out, first, b, back):
-    """One benchmark's rows of `out`, G left out, to or from one array."""
+def _take(rows, first, b, own):
+    """One benchmark's part of `rows` (4 K,), in one piece."""
     K, size = first[-1], first[b + 1] - first[b]
     for c in range(PER_CLUSTER):
         for i in range(size):
-            if back:
-                out[c * K + first[b] + i] += into[c * size + i]
-            else:
-                into[c * size + i] = out[c * K + first[b] + i]
+            own[c * size + i] = rows[c * K + first[b] + i]
+
+
+@numba.njit(**FAST)
+def _put(rows, first, b, own):
+    """Adds what `_take` takes."""
+    K, size = first[-1], first[b + 1] - first[b]
+    for c in range(PER_CLUSTER):
+        for i in range(size):
+            rows[c * K + first[b] + i] += own[c * size + i]
 
 
 @numba.njit(**FAST)
@@ -156,11 +172,11 @@ def stretch(phi, theta, A, A_T, C, C_T, W, W_T, first):
     given, made = np.empty(len(C)), np.empty(len(C))
     for b in range(len(first) - 1):
         n = PER_CLUSTER * (first[b + 1] - first[b])
-        _own_rows(given, phi[G:], first, b, False)
+        _take(phi[G:], first, b, given)
         made[:n] = 0.0
         for j in range(n):  # W_b is lower triangular
             _add(made[j:n], W_T[start + j * n + j : start + (j + 1) * n], given[j])
-        _own_rows(made, theta[G:], first, b, True)
+        _put(theta[G:], first, b, made)
         start += n * n
 
 
@@ -176,9 +192,9 @@ def gather(by_theta, by_phi, A, A_T, C, C_T, W, W_T, first):
     given, made = np.empty(len(C)), np.empty(len(C))
     for b in range(len(first) - 1):
         n = PER_CLUSTER * (first[b + 1] - first[b])
-        _own_rows(given, by_theta[G:], first, b, False)
+        _take(by_theta[G:], first, b, given)
         made[:n] = 0.0
         for i in range(n):
             _add(made[: i + 1], W[start + i * n : start + i * n + i + 1], given[i])
-        _own_rows(made, by_phi[G:], first, b, True)
+        _put(by_phi[G:], first, b, made)
         start += n * n

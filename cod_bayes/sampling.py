@@ -91,10 +91,7 @@ def sample(
                 kept = [_even(found, sampler)]
             if not kept:
                 raise
-            idata = _named(density, data, kept)
-            got = sum(theta.shape[1] for theta, _ in kept)
-            said = f"interrupted at {got} draws by each of {len(kept[0][0])} chains"
-            return idata, [said, *convergence(idata)], True
+            return _interrupted(density, data, kept)
         theta = found.theta(raw["posterior"]["theta"].values)
         if not learning:
             stats = raw["sample_stats"].to_dataset()
@@ -105,9 +102,13 @@ def sample(
                 again = theta, stats
                 target_accept = next(steps, target_accept)
             elif not (divergences(stats) and kept):
-                kept.append((jump(spec, data, density, found, theta, run_seed), stats))
-                idata = _named(density, data, kept)
-                failed = convergence(idata)
+                kept.append((theta, stats))
+                try:
+                    kept[-1] = jump(spec, data, density, found, theta, run_seed), stats
+                    idata = _named(density, data, kept)
+                    failed = convergence(idata)
+                except KeyboardInterrupt:
+                    return _interrupted(density, data, kept)
                 if not failed:
                     break
         # Of each chain around its own mean: chains in different modes are no covariance.
@@ -115,6 +116,16 @@ def sample(
         found = Preconditioner.of(around, density.seen, density.first)
         start = _one_of(found.phi(theta.reshape(-1, density.size)))
     return idata, failed, False
+
+
+def _interrupted(
+    density: Density, data: LadderData, kept: list[tuple[np.ndarray, xr.Dataset]]
+) -> tuple[xr.DataTree, list[str], bool]:
+    """What `sample` returns of the runs until then."""
+    idata = _named(density, data, kept)
+    got = sum(theta.shape[1] for theta, _ in kept)
+    said = f"interrupted at {got} draws by each of {len(kept[0][0])} chains"
+    return idata, [said, *convergence(idata)], True
 
 
 def _diverging(stats: xr.Dataset) -> np.ndarray:

@@ -174,6 +174,17 @@ def test_an_interrupted_run_keeps_its_draws_and_says_so(monkeypatch, interruptib
     assert all(np.isfinite(posterior[name]).all() for name in posterior)
 
 
+def test_an_interrupt_between_runs_keeps_the_draws_too(monkeypatch):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cod_bayes.sampling.jump", stopped)
+    options = {"draws": 60, "tune": 50, "progressbar": False}
+    idata, failed, interrupted = sample(SPEC, ladder(), random_seed=1, **options)
+    assert interrupted and failed[0] == "interrupted at 60 draws by each of 4 chains"
+    assert idata["posterior"].sizes["draw"] == 60
+
+
 def test_an_interrupt_before_there_is_a_draw_is_raised(monkeypatch, interruptible):
     interrupted_in_run(0, monkeypatch)
     monkeypatch.setattr("cod_bayes.sampling._FIRST_RUNS", ((300_000, 30),))
