@@ -1,8 +1,9 @@
 """Ingesting logs: every format gives back the answers that were written, or says what is wrong.
 
 The writers below lay logs out as the programs themselves do (checked against lm_eval 0.4.13,
-inspect_ai 0.3.285, crfm-helm 0.5.16, every_eval_ever 0.3.0, and the sources of opencompass 0.5.4
-and evalplus 0.3.1); test_ingest_packages.py reads logs written by the programs.
+inspect_ai 0.3.285, crfm-helm 0.5.16, every_eval_ever 0.3.0, opencompass 0.5.4 and evalplus 0.3.1);
+test_ingest_logs.py reads logs that these programs wrote, and test_ingest_packages.py has installed
+programs write new ones.
 """
 
 import itertools

@@ -127,3 +127,50 @@ def test_lm_eval(tmp_path):
     assert any("keep 3 answers per item" in note for note in found.notes)
     loose = ingest(tmp_path / "out", models=models, metric=["acc"], filter=["loose"]).table
     assert loose.loc[loose["subset"] == "write", "n_correct"].sum() == 0
+
+
+@pytest.mark.skipif(not find_spec("evalplus"), reason="evalplus is not installed")
+def test_evalplus(tmp_path):
+    """Two models on three problems, four samples each; every sample of f1 fails an added test."""
+    problems, bodies = tmp_path / "problems.jsonl", ("x + 1", "abs(x)", "x * x")
+    problems.write_text(
+        "".join(
+            json.dumps(
+                {
+                    "task_id": f"HumanEval/{n}",
+                    "prompt": f"def f{n}(x):\n",
+                    "contract": "",
+                    "canonical_solution": f"    return {body}\n",
+                    "entry_point": f"f{n}",
+                    "base_input": [[1], [2]],
+                    "plus_input": [[-1], [0]],
+                    "atol": 0,
+                }
+            )
+            + "\n"
+            for n, body in enumerate(bodies)
+        )
+    )
+    environment = os.environ | {
+        "HUMANEVAL_OVERRIDE_PATH": str(problems),
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+    }
+    tried = {"small": ("x + 1", "x", "0"), "large": ("x + 1", "x", "x ** 2")}
+    for model, codes in tried.items():
+        samples = tmp_path / "logs" / f"org--{model}_vllm_temp_0.8.jsonl"
+        samples.parent.mkdir(exist_ok=True)
+        rows = [
+            {"task_id": f"HumanEval/{n}", "solution": f"def f{n}(x):\n    return {code}\n"}
+            for n, code in enumerate(codes)
+            for code in (code, code, code, "None")
+        ]
+        samples.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        flags = ["--dataset", "humaneval", "--samples", str(samples), "--parallel", "1"]
+        evaluate = [sys.executable, "-m", "evalplus.evaluate", *flags]
+        subprocess.run(evaluate, check=True, timeout=300, env=environment)
+    models = pd.DataFrame({"model": ["org/small", "org/large"], "compute": [1e18, 1e20]})
+    for metric, small, large in (("base", [3, 3, 0], [3, 3, 3]), ("plus", [3, 0, 0], [3, 0, 3])):
+        table = ingest(tmp_path / "logs", models=models, metric=metric).table.sort_values("item")
+        assert set(table["n_trials"]) == {4.0}
+        assert list(table.query("model == 'org/small'")["n_correct"]) == small
+        assert list(table.query("model == 'org/large'")["n_correct"]) == large

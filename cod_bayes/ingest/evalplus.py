@@ -8,15 +8,19 @@ model       only in the file name, <model>_<backend>_temp_<temperature>_eval_res
             as it is
 benchmark   the task id before the slash
 item        `task_id`
+filter      raw (<samples>.raw: what the model wrote) or sanitized (<samples>-sanitized: what
+            evalplus.sanitize made of it), by the file name
 trial       the position in the list
 scores      base: passes the original tests. plus: passes them and the added tests
 sampled     unless the temperature in the file name is 0
+versions    `hash` is of the problems and their tests
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +30,18 @@ from cod_bayes.ingest.files import IngestError, field, layout, read_json
 EXPECTS = "<model>_<backend>_temp_<t>_eval_results.json of EvalPlus"
 TRIAL = "sample"
 
-_NAME = re.compile(r"(?P<model>.+)_[a-z-]+_temp_(?P<temperature>\d+(\.\d+)?)(-.*)?")
+_NAME = re.compile(r"(?P<model>.+)_[a-z-]+_temp_(?P<temperature>\d+(\.\d+)?)")
+_STEP = re.compile(r"(\.raw|-sanitized)*[.-](?P<last>raw|sanitized)$")
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What the name of a file says."""
+
+    path: Path
+    model: str
+    temperature: str
+    filter: str
 
 
 def recognises(path: Path) -> bool:
@@ -35,22 +50,55 @@ def recognises(path: Path) -> bool:
 
 def read(files: list[Path]) -> Iterator[Answers]:
     """One `Answers` per file and benchmark."""
+    problems: dict[str, tuple[object, Path]] = {}
+    warmth: dict[tuple[str, str], set[str]] = {}  # temperatures of a model and benchmark
+    found: list[tuple[_Run, str, Rows, str]] = []
     for path in files:
-        name = path.name.removesuffix("eval_results.json").removesuffix("_")
-        name = name or path.resolve().parent.name
-        parts = _NAME.fullmatch(name)
+        run = _run(path)
         results = read_json(path)
         with layout(path, EXPECTS):
+            version, date = results.get("hash"), str(results.get("date", ""))
             for benchmark, rows in _rows(path, results).items():
-                yield rows.answers(
-                    source=path,
-                    model=parts["model"].replace("--", "/") if parts else name,
-                    benchmark=benchmark,
-                    subset="",
-                    filter="none",
-                    run=str(results.get("date", "")),
-                    sampled=not parts or float(parts["temperature"]) > 0,
-                )
+                known, where = problems.setdefault(benchmark, (version, path))
+                if known != version:
+                    raise IngestError(
+                        f"{path}: expected the problems of {benchmark} with hash {known!r} as in "
+                        f"{where}, got {version!r}; scores under two versions of the tests do not "
+                        "compare: ingest them apart, or evaluate one again"
+                    )
+                warmth.setdefault((run.model, benchmark), set()).add(run.temperature)
+                found.append((run, benchmark, rows, date))
+    for run, benchmark, rows, date in found:
+        seen = sorted(warmth[run.model, benchmark])
+        note = (
+            f"{benchmark}: the samples of {run.model} were drawn at several temperatures "
+            f"({', '.join(seen)}): such scores do not compare."
+        )
+        with layout(run.path, EXPECTS):
+            yield rows.answers(
+                source=run.path,
+                model=run.model,
+                benchmark=benchmark,
+                subset="",
+                filter=run.filter,
+                run=date,
+                sampled=run.temperature == "unknown" or float(run.temperature) > 0,
+                notes=(note,) if len(seen) > 1 else (),
+            )
+
+
+def _run(path: Path) -> _Run:
+    name = path.name.removesuffix("eval_results.json").removesuffix("_")
+    name = name or path.resolve().parent.name
+    step = _STEP.search(name)
+    name = _STEP.sub("", name)
+    parts = _NAME.fullmatch(name)
+    return _Run(
+        path=path,
+        model=parts["model"].replace("--", "/") if parts else name,
+        temperature=parts["temperature"] if parts else "unknown",
+        filter=step["last"] if step else "none",
+    )
 
 
 def _rows(path: Path, results: Any) -> dict[str, Rows]:

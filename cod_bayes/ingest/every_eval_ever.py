@@ -14,10 +14,16 @@ and metric,
     options     the `choices`, where they are more than the correct ones in `reference`
     sampled     not logged, so taken as true: runs with the same outputs are copies of one run
     digest      what the model put out, and its score
+    versions    `schema_version`
+
+The helm converter writes a row per train trial and perturbation, without telling them apart, and
+gives all of them the score of the first. So where a run without epochs repeats samples and every
+repetition has the same score, they count once.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from math import nan
 from pathlib import Path
@@ -29,10 +35,15 @@ from cod_bayes.ingest.files import IngestError, at, field, head, layout, read_li
 EXPECTS = "<uuid>_samples.jsonl of Every Eval Ever"
 TRIAL = "epoch"
 
+_NAME = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}_samples\.jsonl")
+_SCHEMAS = ("0.2", "0.3")
+
 
 def recognises(path: Path) -> bool:
     if path.suffix != ".jsonl":
         return False
+    if _NAME.fullmatch(path.name):
+        return True
     start = head(path)
     return b'"evaluation_name"' in start and b'"evaluation_id"' in start
 
@@ -43,9 +54,11 @@ def read(files: list[Path]) -> Iterator[Answers]:
     identity: dict[tuple[str, str], str] = {}  # of a benchmark and hash
     unsteady: set[str] = set()  # benchmarks where ids do not name the questions
     for path in files:
+        schema = None
         with layout(path, EXPECTS):
             for line, _, row in read_lines(path):
                 where = at(path, line)
+                schema = _schema(row, schema, where)
                 metadata = row.get("metadata") or {}
                 filter = metadata.get("filter") or "none"
                 benchmark = field(row, "evaluation_name", str, where).removesuffix(f"/{filter}")
@@ -60,10 +73,14 @@ def read(files: list[Path]) -> Iterator[Answers]:
                     unsteady.add(benchmark)
                 hashes.append(content)
                 _add(rows, row, sample, metric, int(metadata.get("epoch") or 0), where)
-    if not parts:
-        raise IngestError(f"{files[0]}: expected one row per answer, got an empty file")
-    for (path, run, model, benchmark, filter, _), (rows, hashes) in parts.items():
+        if schema is None:
+            raise IngestError(f"{path}: expected one row per answer, got an empty file")
+    for (path, run, model, benchmark, filter, metric), (rows, hashes) in parts.items():
         notes = []
+        if _repeats(rows, metric):
+            notes.append(
+                f"{benchmark}: rows of {model} that only repeat the score of a sample count once."
+            )
         if benchmark in unsteady:
             notes.append(
                 f"{benchmark}: sample_id does not name the same question everywhere, so items are "
@@ -82,6 +99,36 @@ def read(files: list[Path]) -> Iterator[Answers]:
                 sampled=True,
                 notes=tuple(notes),
             )
+
+
+def _schema(row: dict[str, Any], known: str | None, where: str) -> str:
+    """The row's version of the schema, which must be one that is known, and that of the file."""
+    schema = field(row, "schema_version", str, where)
+    if not schema.startswith(_SCHEMAS):
+        raise IngestError(
+            f"{where}: expected schema_version {' or '.join(_SCHEMAS)}, got {schema!r}; convert "
+            "the log again with Every Eval Ever 0.3"
+        )
+    if known not in (None, schema):
+        raise IngestError(
+            f"{where}: expected schema_version {known!r} as in the rows before it, got "
+            f"{schema!r}; the file mixes versions: convert the log again"
+        )
+    return schema
+
+
+def _repeats(rows: Rows, metric: str) -> bool:
+    """Whether rows only repeat the score of another; they are then marked as its copies."""
+    first: dict[str, int] = {}
+    of = [first.setdefault(item, place) for place, item in enumerate(rows.item)]
+    scores = rows.scores[metric]
+    if len(first) == len(of) or any(rows.trial):
+        return False
+    if any(scores[place] != scores[one] for place, one in enumerate(of)):
+        return False
+    for place, one in enumerate(of):
+        rows.digest[place] = rows.digest[one]
+    return True
 
 
 def _add(rows: Rows, row: dict[str, Any], sample: str, metric: str, epoch: int, where: str) -> None:

@@ -7,6 +7,7 @@ beside them.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,7 +62,9 @@ def parse(raw: bytes, path: Path, line: int | None = None) -> Any:
         ) from None
     except json.JSONDecodeError as error:
         where = at(path, line if line is not None else error.lineno)
-        if error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated string"):
+        rest = error.doc[error.pos :].rstrip()
+        half = error.pos > 0 and re.fullmatch(r"[\w.+-]{,5}", rest)  # of a number, of true, ..
+        if not rest or half or error.msg.startswith("Unterminated string"):
             raise IngestError(
                 f"{where}: expected JSON, but it ends early (column {error.colno:,}): the file is "
                 "empty or cut off; copy it again, or leave out what an interrupted run wrote"

@@ -10,13 +10,15 @@ are merged. Perturbed instances are left out, and so are the splits other than "
 where a run has no test split).
 
     model       `adapter_spec.model`
-    benchmark   `name` before the colon; the arguments after it, without the model, are the subset
+    benchmark   `name` before the colon; the arguments after it are the subset, without the model
+                and the perturbations (whose instances are left out)
     item        `instance_id`
     trial       `train_trial_index` (each draws its own examples for the prompt)
     scores      the `mean` of a stat; bookkeeping (`num_*`, costs, calibration, ..) is left out
     options     `num_references`, under the multiple choice methods
     sampled     temperature > 0
     run         the suite, the folder above
+    versions    `scenario_spec` is of the instances
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ _BOOKKEEPING = (
     "num_ finish_reason inference_ training_ prompt_truncated batch_size logprob max_prob "
     "predicted_index perplexity bits_per_byte ece_ platt_ selective_"
 ).split()
+_ELSEWHERE = ("model=", "model_deployment=", "data_augmentation=")
 
 
 def recognises(path: Path) -> bool:
@@ -43,6 +46,7 @@ def recognises(path: Path) -> bool:
 
 def read(files: list[Path]) -> Iterator[Answers]:
     """One `Answers` per run folder."""
+    scenarios: dict[tuple[str, str], tuple[object, Path]] = {}
     for path in files:
         spec_path = path.with_name("run_spec.json")
         if not spec_path.exists():
@@ -54,7 +58,14 @@ def read(files: list[Path]) -> Iterator[Answers]:
         adapter = field(spec, "adapter_spec", dict, str(spec_path))
         name = field(spec, "name", str, str(spec_path))
         benchmark, _, arguments = name.partition(":")
-        subset = ",".join(a for a in arguments.split(",") if a and not a.startswith("model="))
+        subset = ",".join(a for a in arguments.split(",") if a and not a.startswith(_ELSEWHERE))
+        scenario = spec.get("scenario_spec")
+        known, where = scenarios.setdefault((benchmark, subset), (scenario, path))
+        if known != scenario:
+            raise IngestError(
+                f"{spec_path}: expected the scenario_spec of {benchmark} as beside {where}, got "
+                "another; scores of two versions do not compare: ingest them apart"
+            )
         with layout(path, EXPECTS):
             yield _rows(path, adapter).answers(
                 source=path,
