@@ -34,7 +34,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="the score to take; several: each benchmark takes the first it has",
     )
     ingest.add_argument(
-        "--filter", action="append", metavar="F", help="lm-eval's answer filter, likewise"
+        "--filter", action="append", metavar="F", help="answer filter (lm-eval, evalplus), likewise"
     )
     ingest.add_argument("--format", choices=FORMATS, metavar="F", help=", ".join(FORMATS))
     ingest.add_argument(

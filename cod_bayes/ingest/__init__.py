@@ -67,7 +67,7 @@ def ingest(
     metric      the score to take, by its name in the logs; several in order of preference, of
                 which each benchmark takes the first that it has. Needed where a benchmark has
                 several
-    filter      likewise, for formats that score one answer in several ways (lm-eval)
+    filter      likewise, for formats that score one answer in several ways (lm-eval, evalplus)
     format      a key of FORMATS; found out from the files where None
 
     Files are read one at a time, and of each answer only its score is kept. Raises IngestError
