@@ -38,6 +38,7 @@ class LadderData:
         z: (cluster, model) arcsine-root pass rate; 0 where nothing was measured.
         noise: (cluster, model) sampling variance 1/(4 n); inf where nothing was measured.
         chance: (cluster,) chance level, NaN unknown.
+        nu_ratio: (cluster,) nu of the cluster over its benchmark's.
     """
 
     benchmark: list[str]
@@ -49,6 +50,7 @@ class LadderData:
     z: np.ndarray
     noise: np.ndarray
     chance: np.ndarray
+    nu_ratio: np.ndarray
 
     @property
     def top(self) -> np.ndarray:
@@ -78,6 +80,7 @@ class LadderData:
             self.z[own],
             self.noise[own],
             self.chance[own],
+            self.nu_ratio[own],
         )
 
     @property

@@ -53,12 +53,14 @@ class Density:
         packed: all numbers of the evidence and the priors in one row, as `_unpack` reads it.
         start_values: (size,) where the climb to the mode sets out from.
         first: (B + 1,) where each benchmark's clusters begin.
+        nu_ratio: (K,) nu_k over nu_b.
     """
 
     shape: tuple[int, int, int]
     packed: np.ndarray
     start_values: np.ndarray
     first: np.ndarray
+    nu_ratio: np.ndarray
 
     @classmethod
     def of(cls, spec: Spec, data: LadderData, *, several: bool | None = None) -> Density:
@@ -78,12 +80,12 @@ class Density:
         cells[:, :, 1] = -1.0
         noise = np.where(data.measured, data.noise, -1.0)
         cells[:, block, :, lane] = np.stack([data.z, noise], axis=-1)
-        floor = np.zeros((block[-1] + 1, 3, LANES))
-        floor[block, :, lane] = np.column_stack([a, b, log_norm])
+        fixed = np.ones((block[-1] + 1, 4, LANES))  # beyond the last cluster any finite numbers
+        fixed[block, :, lane] = np.column_stack([a, b, log_norm, data.nu_ratio])
         several = B > 1 if several is None else several
         constants = [several, *(spec.constants[name] for name in ("capped_share", "capped_loss"))]
         head = [B, M, K, *constants]
-        arrays = [head, data.x, data.top, first, cells, floor, prior]
+        arrays = [head, data.x, data.top, first, cells, fixed, prior]
         packed = np.concatenate([np.ravel(np.asarray(v, dtype=float)) for v in arrays])
 
         # Of each cluster the last measured model.
@@ -93,7 +95,7 @@ class Density:
         scales = np.repeat(prior[N_GLOBAL:, 0], B)
         curves = [np.full(K, prior[1, 0]), ndtri(y), ndtri(s), np.full(K, -1.0)]
         start = np.concatenate([prior[:N_GLOBAL, 0], scales, np.zeros(B + M), *curves])
-        return cls((B, M, K), packed, start, first)
+        return cls((B, M, K), packed, start, first, data.nu_ratio)
 
     @property
     def size(self) -> int:
@@ -115,7 +117,7 @@ class Density:
         probit_y, probit_s, probit_phi = probits
         of_cluster = np.repeat(np.arange(B), np.diff(self.first))
         y, s = share(probit_y), share(probit_s)
-        nu, loss = np.exp(log_nu[..., of_cluster]), -np.log(y * s / (share(-probit_y) + y * s))
+        nu, loss = self.nu_ratio * np.exp(log_nu[..., of_cluster]), -np.log(y * s / (share(-probit_y) + y * s))
         scaled = nu * loss * share(-probit_phi)
         log_u = np.log(-np.expm1(-scaled)) - np.log(nu)
         return value | {
@@ -181,9 +183,9 @@ def _unpack(p):
     top, i = p[i : i + B].astype(np.int64), i + B
     first, i = p[i : i + B + 1].astype(np.int64), i + B + 1
     cells, i = p[i : i + M * J * 2 * LANES].reshape((M, J, 2 * LANES)), i + M * J * 2 * LANES
-    floor, i = p[i : i + J * 3 * LANES].reshape((J, 3 * LANES)), i + J * 3 * LANES
+    fixed, i = p[i : i + J * 4 * LANES].reshape((J, 4 * LANES)), i + J * 4 * LANES
     prior = p[i : i + 2 * _PRIORS].reshape((_PRIORS, 2))
-    return x, top, first, cells, floor, prior, p[3:_HEAD]
+    return x, top, first, cells, fixed, prior, p[3:_HEAD]
 
 
 @numba.njit(**FAST)
@@ -192,6 +194,14 @@ def _fill(blocks, row, low, high, value):
     for j in range(low // LANES, (high - 1) // LANES + 1):
         begin, end = max(low - j * LANES, 0), min(high - j * LANES, LANES)
         blocks[j, row + begin : row + end] = value
+
+
+@numba.njit(**FAST)
+def _scale(blocks, row, low, high, factor):
+    """A row's places of the clusters low to high, times a factor."""
+    for j in range(low // LANES, (high - 1) // LANES + 1):
+        for i in range(max(low - j * LANES, 0), min(high - j * LANES, LANES)):
+            blocks[j, row + i] *= factor
 
 
 @numba.njit(**FAST)
@@ -356,8 +366,8 @@ def _curves_back(blocks):
 
 
 @numba.njit(**FAST)
-def _log_density(theta, grad, x, top, first, cells, floor, prior, constants):
-    B, M, K, J = len(top), len(x), first[-1], len(floor)
+def _log_density(theta, grad, x, top, first, cells, fixed, prior, constants):
+    B, M, K, J = len(top), len(x), first[-1], len(fixed)
     n = N_GLOBAL
     i_tau, i_spread, i_nu, i_lead, i_raw = n, n + B, n + 2 * B, n + 3 * B, n + 4 * B
     several, capped, s_capped = constants
@@ -381,14 +391,14 @@ def _log_density(theta, grad, x, top, first, cells, floor, prior, constants):
     blocks = np.empty((J, _END))
     blocks[:, BY_NU:Z] = 0.0
     blocks[-1, :FLOOR_A] = 0.0  # places beyond the last cluster: any numbers that are finite
-    blocks[-1, NU:ETA] = 1.0
+    blocks[-1, TAU2:ETA] = 1.0
     blocks[-1, DX:E] = 0.0
-    blocks[:, FLOOR_A:NU] = floor
+    blocks[:, FLOOR_A:TAU2] = fixed
     for row in range(4):
         for k in range(K):
             blocks[k // LANES, row * LANES + k % LANES] = theta[i_curve + row * K + k]
     for b in range(B):
-        _fill(blocks, NU, first[b], first[b + 1], math.exp(theta[i_nu + b]))
+        _scale(blocks, NU, first[b], first[b + 1], math.exp(theta[i_nu + b]))
         _fill(blocks, TAU2, first[b], first[b + 1], math.exp(2 * theta[i_tau + b]))
 
     sums = _curves(blocks, K, mu_eta, s_eta, mu_beta, s_beta, s_gamma, capped, s_capped)
@@ -481,7 +491,7 @@ def log_density_c(size, phi, gradient, value, packed):
     head = numba.carray(packed, (3,))
     B, M, K = int(head[0]), int(head[1]), int(head[2])
     J, G = (K - 1) // LANES + 1, int(size) - 4 * K
-    own = _HEAD + M + 2 * B + 1 + (2 * M + 3) * J * LANES + 2 * _PRIORS
+    own = _HEAD + M + 2 * B + 1 + (2 * M + 4) * J * LANES + 2 * _PRIORS
     evidence = _unpack(numba.carray(packed, (own,)))
     first = evidence[2]
     numbers = numba.carray(packed, (own + 2 * G * (G + 4 * K) + 2 * own_size(first),))

@@ -38,7 +38,7 @@ from cod_bayes.spec import Spec, check_spec, load_spec
 if TYPE_CHECKING:
     from cod_bayes.clusters import Clusters
 
-FORMAT = "cod-bayes posterior 3"
+FORMAT = "cod-bayes posterior 4"
 QUANTILES = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
 FORECASTABLE_WIDTH = 0.10  # of the 90 % interval, in accuracy
 HOPELESS_WIDTH = 0.40
@@ -141,8 +141,8 @@ class Fit:
     @property
     def predictable(self) -> xr.DataArray:
         """P(cluster is predictable): emerged, b > 0.1 and c < 1 (COD 4.3). (cluster,)"""
-        of = self.idata["constant_data"].to_dataset()["benchmark_of_cluster"]
-        return _predictable(self.idata["posterior"].to_dataset(), of)
+        groups = (self.idata[name].to_dataset() for name in ("posterior", "constant_data"))
+        return _predictable(*groups)
 
     def summary(self) -> pd.DataFrame:
         """One row per cluster: benchmark, kind, items' share, P(predictable), posterior means."""
@@ -323,8 +323,14 @@ def check_names(names: Sequence[str], known: Sequence[str]) -> None:
         )
 
 
-def _predictable(p: xr.Dataset, benchmark_of_cluster: xr.DataArray) -> xr.DataArray:
-    nu = p["nu"].sel(benchmark=benchmark_of_cluster).drop_vars("benchmark")
+def cluster_nu(draws: xr.Dataset, constant: xr.Dataset) -> xr.DataArray:
+    """nu_k of a posterior's or a prior's draws, and its constant data. (chain, draw, cluster)"""
+    of = constant["benchmark_of_cluster"]
+    return draws["nu"].sel(benchmark=of).drop_vars("benchmark") * constant["nu_ratio"]
+
+
+def _predictable(p: xr.Dataset, constant: xr.Dataset) -> xr.DataArray:
+    nu = cluster_nu(p, constant)
     loss = np.log1p(nu * np.exp(p["eta"])) / nu + p["gamma"]
     ok = (loss < _MAX_LOSS) & (p["beta"] > _MIN_SLOPE)
     return (ok & (p["gamma"] < _MAX_CEILING_LOSS)).mean(("chain", "draw"))
@@ -439,7 +445,7 @@ def _own(fit: Fit, b: int) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarra
     c = fit.idata["constant_data"].to_dataset()
     ours = np.flatnonzero(c["benchmark_of_cluster"].values == fit.benchmarks[b])
     curve = {name: fit._value[name][:, ours] for name in CURVE}
-    curve["nu"] = np.repeat(fit._value["nu"][:, b, None], len(ours), axis=1)
+    curve["nu"] = fit._value["nu"][:, b, None] * c["nu_ratio"].values[ours]
     return curve, c["weight"].values[ours], fit._kept[ours]
 
 
@@ -522,7 +528,7 @@ def fit(
     spec = load_spec(model)
     rng = np.random.default_rng(random_seed)
     clusters = {name: cluster(b, rng, clusterer) for name, b in evidence.benchmarks.items()}
-    data = ladder_data(evidence, clusters, spec.constants["evaluation_noise"])
+    data = ladder_data(evidence, clusters, spec.constants)
     idata, failed, interrupted = sample(
         spec,
         data,
@@ -556,15 +562,16 @@ def fit(
 
 
 def ladder_data(
-    evidence: Evidence, clusters: dict[str, Clusters], evaluation_noise: float
+    evidence: Evidence, clusters: dict[str, Clusters], constants: dict[str, float]
 ) -> LadderData:
     """All benchmarks' clusters over the union of the ladder models.
 
-    evaluation_noise: radians of arcsine-root accuracy, on top of the sampling noise 1/(4 n).
+    constants: of the model; evaluation_noise, radians of arcsine-root accuracy, comes on top of
+    the sampling noise 1/(4 n).
     """
     models = list(evidence.ladder)
     x = np.log10(evidence.models.loc[models, "compute"].to_numpy(float))
-    rate, trials, of_cluster, names, x_ref, chance = [], [], [], [], [], []
+    rate, trials, of_cluster, names, x_ref, chance, ratio = [], [], [], [], [], [], []
     for b, (name, found) in enumerate(clusters.items()):
         benchmark = evidence.benchmarks[name]
         own = benchmark["model"].values[benchmark["role"].values == "ladder"]
@@ -577,17 +584,28 @@ def ladder_data(
         names += [f"{name}/{j}" for j in range(len(found.kind))]
         x_ref.append(x[at].max())
         chance.append(found.chance)
+        whole = found.route == "one_cluster"
+        ratio += [1.0 if whole else constants[f"nu_ratio_{kind}"] for kind in found.kind]
     p, n = np.concatenate(rate), np.concatenate(trials)
     measured = np.isfinite(p) & (n > 0)
     sampling = 1 / (4 * np.where(measured, n, 1.0))
-    noise = np.where(measured, sampling + evaluation_noise**2, np.inf)
+    noise = np.where(measured, sampling + constants["evaluation_noise"] ** 2, np.inf)
     z = np.where(measured, arcsine(p, n), 0.0)
     of = np.array(of_cluster)
     for b in range(len(clusters)):
         own = of == b
         noise[own] += _fall(z[own], noise[own])[:, None]
     return LadderData(
-        list(clusters), names, models, of, x, np.array(x_ref), z, noise, np.concatenate(chance)
+        list(clusters),
+        names,
+        models,
+        of,
+        x,
+        np.array(x_ref),
+        z,
+        noise,
+        np.concatenate(chance),
+        np.array(ratio),
     )
 
 
@@ -665,8 +683,7 @@ def _add_groups(
         "constant_data": _constants(evidence, clusters, data),
     }
     threshold = spec.constants["predictable_probability"]
-    of_cluster = groups["constant_data"]["benchmark_of_cluster"]
-    kept = _predictable(posterior, of_cluster).values >= threshold
+    kept = _predictable(posterior, groups["constant_data"]).values >= threshold
     member = {}
     for b, (name, found) in enumerate(clusters.items()):
         member[name] = found.membership @ kept[data.of_cluster == b].astype(float)
@@ -708,6 +725,7 @@ def _constants(evidence: Evidence, clusters: dict[str, Clusters], data: LadderDa
         "chance": ("cluster", data.chance),
         "benchmark_of_cluster": ("cluster", np.array(data.benchmark)[data.of_cluster]),
         "weight": ("cluster", np.concatenate([clusters[n].weight for n in data.benchmark])),
+        "nu_ratio": ("cluster", data.nu_ratio),
         "kind": ("cluster", np.concatenate([clusters[n].kind for n in data.benchmark])),
         "route": ("benchmark", np.array([clusters[n].route for n in data.benchmark])),
     }

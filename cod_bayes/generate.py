@@ -72,7 +72,7 @@ def curves(data: LadderData, p: Draws, m: int) -> tuple[np.ndarray, np.ndarray]:
     top = data.top[data.of_cluster]
     ahead = data.x[m] - data.x[top] + p["delta"][..., m, None] - p["delta"][..., top]
     ahead = ahead - (m != top) * p["lead"][..., data.of_cluster]
-    nu = p["nu"][..., data.of_cluster]
+    nu = data.nu_ratio * p["nu"][..., data.of_cluster]
     y = accuracy(ahead, 0.0, **{name: p[name] for name in CURVE}, nu=nu)
     y = np.clip(y, 1e-9, 1 - 1e-9)
     fall = np.exp(p["eta"] - p["beta"] * ahead)

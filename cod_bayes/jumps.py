@@ -121,19 +121,19 @@ def _sweep(theta, new, log_q, log_q_new, log_u, places, packed):
     """One chain. theta (draw, size) of one benchmark, changed in place; new (draw, cluster, offer,
     4); log q (draw, cluster) of the draws and (draw, cluster, offer); places (cluster, 4) in theta.
     """
-    x, top, first, cells, floor, prior, constants = _unpack(packed)
+    x, top, first, cells, fixed, prior, constants = _unpack(packed)
     draws, clusters, offers = log_q_new.shape
     gradient, old = np.empty(theta.shape[1]), np.empty(places.shape[1])
     for i in range(draws):
         here = theta[i]
-        now = _log_density(here, gradient, x, top, first, cells, floor, prior, constants)
+        now = _log_density(here, gradient, x, top, first, cells, fixed, prior, constants)
         for j in range(clusters):
             before = log_q[i, j]
             for o in range(offers):
                 for r in range(len(old)):
                     old[r] = here[places[j, r]]
                     here[places[j, r]] = new[i, j, o, r]
-                then = _log_density(here, gradient, x, top, first, cells, floor, prior, constants)
+                then = _log_density(here, gradient, x, top, first, cells, fixed, prior, constants)
                 if log_u[i, j, o] < then - now + before - log_q_new[i, j, o]:
                     now, before = then, log_q_new[i, j, o]
                 else:

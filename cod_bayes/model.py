@@ -1,7 +1,7 @@
 """The Bayesian model of one evidence: every cluster's scaling curve, shocks shared by clusters.
 
     L_k(x) = exp(eta_k - beta_k (x - x_b))                     answer loss,  x = log10 compute
-    y_k(x) = g_k + (1 - g_k) exp(-gamma_k) (1 + nu_b L_k(x))^(-1 / nu_b)             accuracy
+    y_k(x) = g_k + (1 - g_k) exp(-gamma_k) (1 + nu_k L_k(x))^(-1 / nu_k)             accuracy
     f_k(x) = arcsin sqrt y_k(x)
     z_km   = f_k(x'_m) + f_k'(x'_m) delta_bm + omega_bm + eps_km
     x'_m   = x_m + delta_m - delta_b - lead_b,     or x_b with delta_bm = 0 at the largest model
@@ -13,10 +13,13 @@
     eps_km   ~ N(0, sqrt(1/(4 n_km) + tau_b^2))      what one cluster does for itself  radians
 
 An item's accuracy is g + (1 - g) exp(-loss) (COD 4.2, Theorem 1). The items of a cluster differ:
-their losses are gamma_k + G L_k, with G of a gamma distribution of mean 1 and variance nu_b over
+their losses are gamma_k + G L_k, with G of a gamma distribution of mean 1 and variance nu_k over
 the items, and y_k is the mean over them (Theorem 1 has the same mean to second order; here it is
 exact). Without nu a cluster that has hardly emerged, whose few right answers come from its easiest
-items, looks as if it rose slowly, and is forecast far too low.
+items, looks as if it rose slowly, and is forecast far too low. nu_k = rho_k nu_b: items that a
+clusterer put together differ less than a benchmark's, items that it could not place differ more,
+and items that nobody ever answered have shown the least of their differences. rho_k is a constant
+of the cluster's kind (`LadderData.nu_ratio`), nu_b is the benchmark's as one cluster.
 
 z is the arcsine root of cluster k's pass rate at ladder model m of benchmark b, n_km its trials,
 x_b the log10 compute of the benchmark's largest ladder model and delta_b its delta_m, so that
@@ -33,10 +36,10 @@ are all that is needed, so the sampler moves only in curves and scales. The curv
 what the data at x_b show: the accuracy y, the share s of it that lies above the floor, and the
 irreducible share phi of the loss Lambda behind it,
 
-    g = y (1 - s),   Lambda = log(1 - g) - log(y s) = log(1 + nu exp(eta)) / nu + gamma,
+    g = y (1 - s),   Lambda = log(1 - g) - log(y s) = log(1 + nu_k exp(eta)) / nu_k + gamma,
     gamma = phi Lambda
 
-With R = (1 - phi) Lambda and u = (1 - exp(-nu R)) / nu, eta = nu R + log u; and
+With R = (1 - phi) Lambda and u = (1 - exp(-nu_k R)) / nu_k, eta = nu_k R + log u; and
 d(eta, gamma) = Lambda / u d(Lambda, phi) with d(g, Lambda) = 1 / s d(y, s) keeps the priors on eta,
 gamma and g as stated. gamma is exponential of mean sigma_gamma, or, for the share `capped_share` of
 the clusters, of mean `capped_loss`.
@@ -81,6 +84,7 @@ def build(spec: Spec, data: LadderData) -> pm.Model:
         )
         measured = pm.Data("measured", data.measured.astype(float), dims=("cluster", "model"))
         of_cluster = pm.Data("of_cluster", data.of_cluster.astype(np.int64), dims="cluster")
+        nu_ratio = pm.Data("nu_ratio", data.nu_ratio, dims="cluster")
         member = pm.Data("member", member, dims=("benchmark", "cluster"))
         prior = pm.Data("prior", priors)
         g_a, g_b = pm.Data("g_a", g_a, dims="cluster"), pm.Data("g_b", g_b, dims="cluster")
@@ -112,7 +116,7 @@ def build(spec: Spec, data: LadderData) -> pm.Model:
         )
         g = pm.Deterministic("g", share(probit_y) * share(-probit_s), dims="cluster")
         loss = pt.log1p(-g) - pt.log(share(probit_y) * share(probit_s))
-        wide = nu[of_cluster]
+        wide = nu_ratio * nu[of_cluster]
         scaled = wide * share(-probit_phi) * loss
         log_u = pt.log(-pt.expm1(-scaled) / wide)
         gamma = pm.Deterministic("gamma", share(probit_phi) * loss, dims="cluster")

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from cod_bayes.curves import CURVE, accuracy
-from cod_bayes.fitting import Fit, Forecast
+from cod_bayes.fitting import Fit, Forecast, cluster_nu
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,10 +53,10 @@ def cluster_curves(
     """
     constant, draws = fit.idata["constant_data"].to_dataset(), fit.idata[group].to_dataset()
     ours = constant["benchmark_of_cluster"].values == _known(fit, benchmark)
+    nu = cluster_nu(draws, constant).isel(cluster=np.flatnonzero(ours))
     draws = draws.isel(cluster=np.flatnonzero(ours))
     x = xr.DataArray(np.log10(compute), {"compute": compute}, "compute")
     x_ref = float(constant["x_ref"].sel(benchmark=benchmark))
-    nu = draws["nu"].sel(benchmark=benchmark, drop=True)
     curve = accuracy(x, x_ref, **{name: draws[name] for name in CURVE}, nu=nu)
     curve = curve.transpose("chain", "draw", "cluster", "compute")
     return curve.assign_coords(difficulty=draws["eta"].median(("chain", "draw")))

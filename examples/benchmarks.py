@@ -240,7 +240,7 @@ def bar_sampling(quick: bool) -> Iterator[Line]:
     chance = np.zeros(K)
     member = (level[:, None] == np.arange(K)).astype(float)
     found = Clusters("mean_shift", np.full(K, "cluster"), member, p, n, chance)
-    data = ladder_data(evidence, {"MATH": found}, spec.constants["evaluation_noise"])
+    data = ladder_data(evidence, {"MATH": found}, spec.constants)
 
     def least(columns: Iterator[np.ndarray]) -> float:
         return min(float(array_stats.ess(c, method="bulk")) for c in columns if np.ptp(c) > 0)
@@ -254,7 +254,8 @@ def bar_sampling(quick: bool) -> Iterator[Line]:
     idata, *_ = sample(spec, data, random_seed=1, draws=draws, progressbar=False)
     ours = time.perf_counter() - start
     posterior = idata["posterior"].to_dataset()
-    curve = {name: posterior[name].values for name in (*CURVE, "nu")}
+    curve = {name: posterior[name].values for name in CURVE}
+    curve["nu"] = posterior["nu"].values * data.nu_ratio
     target = accuracy(np.log10(TARGET), data.x_ref[0], **curve)
     ess = least(split(target)), least(c for v in PARAMETERS for c in split(posterior[v].values))
 

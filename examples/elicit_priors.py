@@ -45,9 +45,12 @@ def centres(at_top: float, one_decade_on: float, nu: float) -> tuple[float, floa
 def prior_accuracy(spec: Spec, draws: int) -> np.ndarray:
     """Accuracy of one cluster at `DECADES` in each prior draw: (draw, decade)."""
     one, x = np.zeros(1), np.array([0.0])
-    data = LadderData(["b"], ["b/0"], ["top"], np.array([0]), x, one, one[None], one[None], one)
+    ratio = np.array([spec.constants["nu_ratio_cluster"]])
+    data = LadderData(
+        ["b"], ["b/0"], ["top"], np.array([0]), x, one, one[None], one[None], one, ratio
+    )
     p = prior_draws(spec, data, np.random.default_rng(0), draws)
-    return accuracy(DECADES, 0.0, **{name: p[name] for name in CURVE}, nu=p["nu"])
+    return accuracy(DECADES, 0.0, **{name: p[name] for name in CURVE}, nu=ratio * p["nu"])
 
 
 def table(accuracies: np.ndarray) -> pd.DataFrame:
@@ -67,7 +70,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("elicited.toml"))
     parser.add_argument("--draws", type=int, default=20_000)
     asked = parser.parse_args()
-    nu = float(np.exp(load_spec("cod").priors["nu"].mu))
+    spec = load_spec("cod")
+    nu = spec.constants["nu_ratio_cluster"] * float(np.exp(spec.priors["nu"].mu))
     mu_eta, mu_beta = centres(asked.at_top, asked.one_decade_on, nu)
 
     text = shipped().replace('name = "cod"', 'name = "elicited"', 1)

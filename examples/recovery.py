@@ -23,9 +23,16 @@ from cod_bayes.point import cluster_and_forecast
 from cod_bayes.simulate import simulate
 
 
-def one(seed: int, scale: float, trials: int, anchors: int) -> pd.DataFrame:
+def one(seed: int, scale: float, trials: int, anchors: int, shock: float) -> pd.DataFrame:
     """A ladder's forecasts beside its truth."""
-    world = simulate(seed, items_scale=scale, trials=trials, anchors=anchors)
+    world = simulate(
+        seed,
+        items_scale=scale,
+        trials=trials,
+        anchors=anchors,
+        shock=shock,
+        benchmark_shock=shock,
+    )
     target = world.truth[world.truth["role"] == "target"].set_index("benchmark")
     compute = float(target["compute"].iloc[0])
     with warnings.catch_warnings():
@@ -47,8 +54,15 @@ def main() -> None:
     parser.add_argument("--items-scale", type=float, default=0.05)
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--anchors", type=int, default=1)
+    parser.add_argument("--shock", type=float, default=0.08)
     asked = parser.parse_args()
-    work = partial(one, scale=asked.items_scale, trials=asked.trials, anchors=asked.anchors)
+    work = partial(
+        one,
+        scale=asked.items_scale,
+        trials=asked.trials,
+        anchors=asked.anchors,
+        shock=asked.shock,
+    )
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         done = pool.map(work, range(asked.ladders))
         rows = pd.concat(track(done, total=asked.ladders, description="ladders"))

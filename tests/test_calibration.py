@@ -26,8 +26,9 @@ def ladder(targets):
     x = np.append(np.linspace(20.0, 22.5, 6), [23.5] * targets)
     noise = np.full((2, len(x)), 1 / (4 * 4000.0))  # enough trials for the shocks to show
     names = [f"m{m}" for m in range(len(x))]
+    of, z = np.zeros(2, int), 0 * noise
     return LadderData(
-        ["b"], ["b/0", "b/1"], names, np.zeros(2, int), x, x[5:6], 0 * noise, noise, np.zeros(2)
+        ["b"], ["b/0", "b/1"], names, of, x, x[5:6], z, noise, np.zeros(2), np.ones(2)
     )
 
 

@@ -16,6 +16,7 @@ from cod_bayes.spec import SpecError, load_spec
 
 COMPUTE = np.logspace(20, 23, 7)
 TARGET = 1e24
+CONSTANTS = load_spec("cod").constants
 
 
 def curve(compute):
@@ -131,7 +132,7 @@ def test_many_trials_are_clustered_by_mean_shift_on_a_half_and_fitted_on_the_oth
     found = {"b": cluster(evidence.benchmarks["b"], np.random.default_rng(0))}
     assert found["b"].route == "mean_shift"
     assert found["b"].n_trials.sum(0) == pytest.approx(np.full(7, 60 * 50))
-    assert ladder_data(evidence, found, 0.004).z.shape == (len(found["b"].kind), 7)
+    assert ladder_data(evidence, found, CONSTANTS).z.shape == (len(found["b"].kind), 7)
 
 
 def test_the_target_s_answers_are_not_looked_at():
@@ -142,7 +143,7 @@ def test_the_target_s_answers_are_not_looked_at():
         table.loc[largest, "n_correct"] = np.where(np.arange(largest.sum()) % 2, 100, answers)
         evidence = read_table(table, hold_out=table.loc[largest, "model"].unique())
         clusters = {"b": cluster(evidence.benchmarks["b"], np.random.default_rng(0))}
-        found.append((clusters["b"].membership, ladder_data(evidence, clusters, 0.004).z))
+        found.append((clusters["b"].membership, ladder_data(evidence, clusters, CONSTANTS).z))
     for first, second in zip(*found, strict=True):
         np.testing.assert_array_equal(first, second)
 
@@ -151,7 +152,7 @@ def test_the_target_s_answers_are_not_looked_at():
 def test_the_noise_of_a_rate_is_that_of_its_trials(n_trials):
     evidence = read_table(ladder_table(n_items=25, n_trials=n_trials))
     found = {"b": cluster(evidence.benchmarks["b"], np.random.default_rng(0))}
-    data = ladder_data(evidence, found, 0.004)
+    data = ladder_data(evidence, found, CONSTANTS)
     fall = _fall(data.z, 1 / (4 * found["b"].n_trials) + 0.004**2)
     expected = 1 / (4 * found["b"].n_trials) + 0.004**2 + fall[:, None]
     np.testing.assert_allclose(data.noise, expected)

@@ -24,8 +24,9 @@ def ladder():
     names = [f"m{m}" for m in range(6)]
     of, noise = np.array([0, 0, 1]), np.full((3, 6), 1 / 4000)
     top = np.array([22.5, 22.5])
-    chance = np.full(3, 0.25)
-    return LadderData(["b", "c"], ["b/0", "b/1", "c/0"], names, of, x, top, z, noise, chance)
+    chance, ratio = np.full(3, 0.25), np.array([0.5, 0.5, 1.0])
+    names_k = ["b/0", "b/1", "c/0"]
+    return LadderData(["b", "c"], names_k, names, of, x, top, z, noise, chance, ratio)
 
 
 @pytest.fixture(scope="module")

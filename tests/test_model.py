@@ -45,6 +45,7 @@ def ladder(clusters, models, seed=0, missing=0.2):
         z,
         noise,
         chance,
+        rng.uniform(0.3, 1.6, K),
     )
 
 
@@ -123,7 +124,7 @@ def test_clusters_out_of_order_are_refused():
 def mean_curve(data, p, k, x):
     """arcsin sqrt y_k(x), the docstring's equations in plain NumPy."""
     b = data.of_cluster[k]
-    fall, nu = np.exp(p["eta"][k] - p["beta"][k] * (x - data.x_ref[b])), p["nu"][b]
+    fall, nu = np.exp(p["eta"][k] - p["beta"][k] * (x - data.x_ref[b])), data.nu_ratio[k] * p["nu"][b]
     rise = np.exp(-p["gamma"][k]) * (1 + nu * fall) ** (-1 / nu)
     return np.arcsin(np.sqrt(p["g"][k] + (1 - p["g"][k]) * rise))
 
@@ -182,7 +183,7 @@ def log_jacobian(data, theta):
             [np.log(np.expm1(nu * (1 - phi) * loss) / nu), phi * loss, y * (1 - s)]  # eta gamma g
         )
 
-    nu = np.exp(v["nu_log__"])[data.of_cluster]
+    nu = data.nu_ratio * np.exp(v["nu_log__"])[data.of_cluster]
     for *u, of in np.column_stack([v["probit_y"], v["probit_s"], v["probit_phi"], nu]):
         h = 1e-5 * np.eye(3)
         d = np.column_stack([(curve(u + e, of) - curve(u - e, of)) / 2e-5 for e in h])
@@ -257,6 +258,7 @@ def fixed_data():
         np.where(np.isfinite(noise), z, 0.0),
         noise,
         np.array([0.0, 0.25, np.nan, 0.1]),
+        np.array([0.5, 1.5, 0.2, 1.0]),
     )
 
 
@@ -273,9 +275,10 @@ def test_golden_numbers_of_the_model_named_cod():
     assert {name: SPEC.constants[name] for name in GOLDEN_CONSTANTS} == GOLDEN_CONSTANTS
 
 
-GOLDEN_VALUE = -176.04723088456785
-GOLDEN_SLOPE = -152.19285552743037
+GOLDEN_VALUE = -177.96460142346987
+GOLDEN_SLOPE = -169.29327747590344
 GOLDEN_CONSTANTS = {"capped_share": 0.2, "capped_loss": 4.0, "chance_items": 30.0}
+GOLDEN_CONSTANTS |= {"nu_ratio_cluster": 0.5, "nu_ratio_zero": 0.2, "nu_ratio_outliers": 1.5}
 GOLDEN_CONSTANTS |= {"predictable_probability": 0.5}
 GOLDEN_CONSTANTS |= {"mapping_scatter": 0.04, "evaluation_noise": 0.004}
 
@@ -297,6 +300,7 @@ def two_benchmarks():
         np.full((3, 4), 0.8),
         np.full((3, 4), 1e-12),
         np.zeros(3),
+        np.full(3, 0.5),
     )
 
 
@@ -399,6 +403,7 @@ def known_fit(**changed):
             "trials": ("benchmark", np.full(2, np.inf)),
             "benchmark_of_cluster": ("cluster", np.array(["a", "a", "b"])),
             "weight": ("cluster", np.array([0.5, 0.5, 1.0])),
+            "nu_ratio": ("cluster", data.nu_ratio),
         },
         data.coords,
     )

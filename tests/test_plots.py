@@ -68,8 +68,10 @@ def test_cluster_curves_are_the_curve_of_the_posterior(fit):
     curves = plots.cluster_curves(fit, PLAIN, np.array([1e22, 1e24]))
     p, k = fit.idata["posterior"].to_dataset().isel(chain=1, draw=7), f"{PLAIN}/1"
     eta, beta, gamma, g = (float(p[n].sel(cluster=k)) for n in ("eta", "beta", "gamma", "g"))
-    top = float(fit.idata["constant_data"].to_dataset()["x_ref"].sel(benchmark=PLAIN))
-    loss, nu = np.exp(eta - beta * (np.array([22, 24]) - top)), float(p["nu"].sel(benchmark=PLAIN))
+    constant = fit.idata["constant_data"].to_dataset()
+    top, ratio = float(constant["x_ref"].sel(benchmark=PLAIN)), constant["nu_ratio"].sel(cluster=k)
+    loss = np.exp(eta - beta * (np.array([22, 24]) - top))
+    nu = float(ratio * p["nu"].sel(benchmark=PLAIN))
     drawn = curves.isel(chain=1, draw=7).sel(cluster=k)
     np.testing.assert_allclose(drawn, g + (1 - g) * np.exp(-gamma) * (1 + nu * loss) ** (-1 / nu))
     assert (curves["difficulty"].values.size, curves.sizes["compute"]) == (

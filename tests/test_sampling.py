@@ -30,7 +30,8 @@ def ladder():
     z = np.array([[0.3, 0.42, 0.55, 0.66, 0.8, 0.93]])
     names = [f"m{m}" for m in range(6)]
     noise = np.full((1, 6), 1 / 4000)
-    return LadderData(["b"], ["b/0"], names, np.zeros(1, int), x, x[5:], z, noise, np.zeros(1))
+    none, one = np.zeros(1), np.ones(1)
+    return LadderData(["b"], ["b/0"], names, none.astype(int), x, x[5:], z, noise, none, one)
 
 
 def run(density, seed, chains=2, draws=6):
