@@ -24,6 +24,7 @@ CURVE = ("eta", "beta", "gamma", "g")
 DIMS = {name: ("benchmark",) for name in ("tau", "nu", "sigma_omega", "lead")}
 DIMS |= {"delta": ("model",)} | {name: ("cluster",) for name in CURVE}
 PROBIT = (1.5976, 0.070566)
+BEND = 0.9  # of a cluster's pace, see `cod_bayes.model`
 PARAMETERS = (*GLOBAL, *DIMS)  # of the posterior, each over `DIMS`
 
 

@@ -10,7 +10,7 @@ Coordinates, in this order (B benchmarks, M models, K clusters):
 
     mu_eta, mu_beta, mu_omega, log sigma_eta, log sigma_beta, log sigma_gamma, log sigma_model,
     log sigma_delta, log tau (B), log spread_omega (B), log nu (B), raw_lead (B), raw_delta (M),
-    log beta (K), probit y (K), probit s (K), probit phi (K)
+    log pace (K), probit y (K), probit s (K), probit phi (K)
 
 A probit (`cod_bayes.curves.share`) where a logit is usual: the tail towards 0, where data say
 nothing, is then lighter than an exponential's.
@@ -30,7 +30,7 @@ from numba import types
 from scipy.optimize import minimize
 from scipy.special import gammaln, ndtri
 
-from cod_bayes.curves import GLOBAL, PROBIT, LadderData, floor_prior, share
+from cod_bayes.curves import BEND, GLOBAL, PROBIT, LadderData, floor_prior, share
 from cod_bayes.preconditioner import gather, own_size, stretch, unpack
 from cod_bayes.spec import Spec
 from cod_bayes.vector_math import FAST, asin_sqrt, exp, log
@@ -42,6 +42,8 @@ _HEAD = 6  # numbers before the arrays of `Density.packed`
 _PRIORS = N_GLOBAL + len(PER_BENCHMARK)
 LANES = 16
 _EDGE = 1e-9
+_STEP = 1e-4  # of a coordinate, for second derivatives
+_FLATTEST = 0.3  # curvature: priors alone make about 1
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ class Density:
         parts = np.split(theta, np.cumsum(sizes)[:-1], axis=-1)
         value = dict(zip(GLOBAL, (part[..., 0] for part in parts[:N_GLOBAL]), strict=True))
         value = {k: v if k.startswith("mu") else np.exp(v) for k, v in value.items()}
-        log_tau, log_spread, log_nu, lead, raw, log_beta, *probits = parts[N_GLOBAL:]
+        log_tau, log_spread, log_nu, lead, raw, log_pace, *probits = parts[N_GLOBAL:]
         probit_y, probit_s, probit_phi = probits
         of_cluster = np.repeat(np.arange(B), np.diff(self.first))
         y, s = share(probit_y), share(probit_s)
@@ -127,7 +129,7 @@ class Density:
             "lead": value["sigma_delta"][..., None] * lead,
             "delta": float(B > 1) * value["sigma_model"][..., None] * raw,
             "eta": scaled + log_u,
-            "beta": np.exp(log_beta),
+            "beta": np.exp(log_pace) / np.sqrt(1 - BEND * share(probit_phi)),
             "gamma": share(probit_phi) * loss,
             "g": y * share(-probit_s),
         }
@@ -144,10 +146,6 @@ class Density:
         """Where the coordinates before the clusters' own are that touch benchmark b."""
         return np.flatnonzero(self.seen[self.first[b]])
 
-    def start(self, seed: int) -> np.ndarray:
-        """A point near the mode, (size,): far from it, precise data leave chains astray."""
-        return self.mode + np.random.default_rng(seed).normal(0, 0.1, self.size)
-
     @cached_property
     def mode(self) -> np.ndarray:
         """Where a climb from `start_values` ends, (size,)."""
@@ -159,12 +157,24 @@ class Density:
         options = {"maxiter": 3000, "maxfun": 4000}
         return minimize(negative, self.start_values, jac=True, method="L-BFGS-B", options=options).x
 
+    def laplace(self, draws: int) -> np.ndarray:
+        """Draws (draw, size) of the normal that has the mode's curvature, where that is positive.
+
+        A posterior of clusters with several explanations is not this, but has its scales."""
+        step = _STEP * np.eye(self.size)
+        curved = [self(self.mode - h)[1] - self(self.mode + h)[1] for h in step]
+        hessian = np.array(curved) / (2 * _STEP)
+        curvature, axes = np.linalg.eigh((hessian + hessian.T) / 2)
+        sd = 1 / np.sqrt(np.maximum(np.abs(curvature), _FLATTEST))
+        z = np.random.default_rng(0).standard_normal((draws, self.size))
+        return self.mode + (z * sd) @ axes.T
+
 
 # Clusters stand in blocks of LANES, one after the other. Loops over a block have a fixed length and
 # work in one array, by which compilers know that they may take several clusters at once. Rows:
 _ROWS = [LANES * row for row in range(45)]
-LOG_BETA, PROBIT_Y, PROBIT_S, PROBIT_PHI = _ROWS[:4]
-BY_LOG_BETA, BY_PROBIT_Y, BY_PROBIT_S, BY_PROBIT_PHI = _ROWS[4:8]  # the gradient
+LOG_PACE, PROBIT_Y, PROBIT_S, PROBIT_PHI = _ROWS[:4]
+BY_LOG_PACE, BY_PROBIT_Y, BY_PROBIT_S, BY_PROBIT_PHI = _ROWS[4:8]  # the gradient
 FLOOR_A, FLOOR_B, FLOOR_NORM = _ROWS[8:11]  # g ~ Beta(a, b)
 NU, TAU2, ETA, BETA, GAMMA, G, REST, SHOWN = _ROWS[11:19]
 BY_NU, BY_TAU2, BY_ETA, BY_BETA, BY_GAMMA, BY_G = _ROWS[19:25]
@@ -262,9 +272,10 @@ def _curves(blocks, clusters, mu_eta, s_eta, mu_beta, s_beta, s_gamma, capped, s
             by_s = slope_s * (pull * s - a * s)
             v[BY_PROBIT_S + i] = by_s + 6 * PROBIT[1] * v[PROBIT_S + i] / slope_s
             # log beta ~ N(mu_beta, sigma_beta)
-            d = (v[LOG_BETA + i] - mu_beta) / s_beta
+            log_beta = v[LOG_PACE + i] - 0.5 * log(1 - BEND * phi)
+            d = (log_beta - mu_beta) / s_beta
             log_p -= 0.5 * d * d
-            v[BY_LOG_BETA + i] = -d / s_beta
+            v[BY_LOG_PACE + i] = -d / s_beta
             v[S + i] = d
             # eta ~ N(mu_eta, sigma_eta)
             d = (eta - mu_eta) / s_eta
@@ -278,7 +289,7 @@ def _curves(blocks, clusters, mu_eta, s_eta, mu_beta, s_beta, s_gamma, capped, s
             few = few / (few + many)
             v[BY_GAMMA + i] = -few / s_gamma - (1 - few) / s_capped
             v[W + i] = few * (gamma / s_gamma - 1)
-            v[ETA + i], v[BETA + i], v[GAMMA + i] = eta, exp(v[LOG_BETA + i]), gamma
+            v[ETA + i], v[BETA + i], v[GAMMA + i] = eta, exp(log_beta), gamma
             v[G + i], v[REST + i], v[SHOWN + i] = y * not_s, rest, shown
             v[E + i] = log_p
     total = by_mu_eta = by_s_eta = by_mu_beta = by_s_beta = by_s_gamma = 0.0
@@ -348,13 +359,15 @@ def _curves_back(blocks):
     for j in range(len(blocks)):
         v = blocks[j]
         for i in range(LANES):
-            _, other, _, _, slope = _share(v[PROBIT_PHI + i])
+            phi, other, _, _, slope = _share(v[PROBIT_PHI + i])
             rest, shown = v[REST + i], v[SHOWN + i]
             scaled = v[NU + i] * rest
             over = 1 / shown - v[NU + i]  # nu / (exp(nu R) - 1)
             lost = over * rest - 1 if scaled > 1e-5 else -0.5 * scaled
             t_rest = v[BY_ETA + i] / shown - over
-            v[BY_LOG_BETA + i] += v[BY_BETA + i] * v[BETA + i]
+            v[BY_LOG_PACE + i] += v[BY_BETA + i] * v[BETA + i]
+            bend = 0.5 * BEND * phi / (1 - BEND * phi)  # of log beta, by logit phi over 1 - phi
+            v[BY_PROBIT_PHI + i] += v[BY_LOG_PACE + i] * bend * other * slope
             v[BY_PROBIT_PHI + i] += other * v[GAMMA + i] * slope * (v[BY_GAMMA + i] - t_rest)
             by_loss = (t_rest * rest + v[GAMMA + i] * v[BY_GAMMA + i] + 1) / (rest + v[GAMMA + i])
             y, not_y, _, _, slope_y = _share(v[PROBIT_Y + i])

@@ -499,7 +499,7 @@ def fit(
     *,
     random_seed: int = 0,
     draws: int = 1000,
-    tune: int = 300,
+    tune: int = 150,
     chains: int = 4,
     progressbar: bool = True,
     clusterer: object | None = None,

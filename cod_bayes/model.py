@@ -41,7 +41,8 @@ irreducible share phi of the loss Lambda behind it,
 
 With R = (1 - phi) Lambda and u = (1 - exp(-nu_k R)) / nu_k, eta = nu_k R + log u; and
 d(eta, gamma) = Lambda / u d(Lambda, phi) with d(g, Lambda) = 1 / s d(y, s) keeps the priors on eta,
-gamma and g as stated. gamma is exponential of mean sigma_gamma, or, for the share `capped_share` of
+gamma and g as stated. The fourth coordinate is the pace, beta sqrt(1 - 0.9 phi): the same points are
+near a steep curve to a ceiling and near a slower one without. gamma is exponential of mean sigma_gamma, or, for the share `capped_share` of
 the clusters, of mean `capped_loss`.
 
 All numbers of the evidence are `pm.Data`: the graph is the same for every evidence and every named
@@ -56,7 +57,7 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 
-from cod_bayes.curves import PROBIT, LadderData, floor_prior, share
+from cod_bayes.curves import BEND, PROBIT, LadderData, floor_prior, share
 from cod_bayes.spec import Spec
 
 SCALES = ("sigma_eta", "sigma_beta", "sigma_gamma", "sigma_model", "sigma_delta")
@@ -109,11 +110,12 @@ def build(spec: Spec, data: LadderData) -> pm.Model:
         lead = pm.Deterministic("lead", sigma_delta * raw_lead, dims="benchmark")
         delta = pm.Deterministic("delta", several * sigma_model * raw, dims="model")
 
-        log_beta = pm.Normal("log_beta", mu_beta, sigma_beta, dims="cluster")
-        beta = pm.Deterministic("beta", pt.exp(log_beta), dims="cluster")
+        log_pace = pm.Flat("log_pace", dims="cluster")
         probit_y, probit_s, probit_phi = (
             pm.Flat(f"probit_{name}", dims="cluster") for name in ("y", "s", "phi")
         )
+        log_beta = log_pace - pt.log1p(-BEND * share(probit_phi)) / 2
+        beta = pm.Deterministic("beta", pt.exp(log_beta), dims="cluster")
         g = pm.Deterministic("g", share(probit_y) * share(-probit_s), dims="cluster")
         loss = pt.log1p(-g) - pt.log(share(probit_y) * share(probit_s))
         wide = nu_ratio * nu[of_cluster]
@@ -122,6 +124,7 @@ def build(spec: Spec, data: LadderData) -> pm.Model:
         gamma = pm.Deterministic("gamma", share(probit_phi) * loss, dims="cluster")
         eta = pm.Deterministic("eta", scaled + log_u, dims="cluster")
         curve_prior = pm.logp(pm.Normal.dist(mu_eta, sigma_eta), eta)
+        curve_prior += pm.logp(pm.Normal.dist(mu_beta, sigma_beta), log_beta)
         few = pt.log1p(-capped_share) + pm.logp(pm.Exponential.dist(scale=sigma_gamma), gamma)
         many = pt.log(capped_share) + pm.logp(pm.Exponential.dist(scale=capped_loss), gamma)
         curve_prior += pt.logaddexp(few, many)

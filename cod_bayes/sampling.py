@@ -23,7 +23,9 @@ from cod_bayes.jumps import jump
 from cod_bayes.preconditioner import Preconditioner
 from cod_bayes.spec import Spec
 
-_FIRST_RUNS = ((100, 30), (100, 250))  # tune and draws of every chain, for the preconditioner
+_FIRST_RUN = (100, 250)  # tune and draws of every chain, for the preconditioner
+_GUESSES = 2000  # draws of the Laplace approximation, for the first run's
+_SPREAD = 0.3  # of the first run's starts, over the guesses': further out, chains go astray
 _KEPT_DRAWS = 1000  # of every chain
 _FEWEST_DRAWS = 20  # of a chain, for an interrupted run to be kept
 _TARGET_ACCEPT = (0.92, 0.96, 0.98)
@@ -35,14 +37,14 @@ def sample(
     *,
     random_seed: int,
     draws: int = 1000,
-    tune: int = 300,
+    tune: int = 150,
     chains: int = 4,
     attempts: int = 4,
     progressbar: bool = True,
 ) -> tuple[xr.DataTree, list[str], bool]:
     """Posterior, the convergence checks that it fails, and whether it was interrupted.
 
-    Two short runs teach the preconditioner. Draws that fail a check teach it more and are added to,
+    A Laplace approximation and a short run teach the preconditioner. Draws that fail a check teach it more and are added to,
     at most `attempts` runs in all. Chains that diverge are run again, with smaller steps, and kept
     only if there is nothing else. An interrupt ends the sampling with the runs so far, or with what
     the first of them has: the chains and draws that make most of it.
@@ -55,15 +57,16 @@ def sample(
         KeyboardInterrupt: it came before there were draws to keep.
     """
     density = Density.of(spec, data)
-    found = Preconditioner.none(density.seen.shape[1], density.first)
-    start: Callable[[int], np.ndarray] = density.start
-    runs = [*_FIRST_RUNS, *[(tune, draws)] * attempts]
+    guesses = density.laplace(_GUESSES)
+    found = Preconditioner.of(guesses, density.seen, density.first)
+    start = _one_of(found.phi(density.mode + _SPREAD * (guesses - density.mode)))
+    runs = [_FIRST_RUN, *[(tune, draws)] * attempts]
     steps = iter(_TARGET_ACCEPT)
     target_accept = next(steps)
     kept: list[tuple[np.ndarray, xr.Dataset]] = []
     again: tuple[np.ndarray, xr.Dataset] | None = None  # a run of which some chains diverged
     for i, (run_tune, run_draws) in enumerate(runs):
-        learning = i < len(_FIRST_RUNS)
+        learning = i == 0
         run_seed = int(np.random.SeedSequence([random_seed, i]).generate_state(1)[0])
         wanted = chains if again is None else int(_diverging(again[1]).sum())
         with warnings.catch_warnings():

@@ -164,7 +164,7 @@ def interrupted_in_run(number, monkeypatch):
 
 
 def test_an_interrupted_run_keeps_its_draws_and_says_so(monkeypatch, interruptible):
-    interrupted_in_run(2, monkeypatch)
+    interrupted_in_run(1, monkeypatch)
     options = {"draws": 300_000, "tune": 50, "progressbar": False}
     idata, failed, interrupted = sample(SPEC, ladder(), random_seed=1, **options)
     posterior = idata["posterior"].to_dataset()
@@ -188,7 +188,7 @@ def test_an_interrupt_between_runs_keeps_the_draws_too(monkeypatch):
 
 def test_an_interrupt_before_there_is_a_draw_is_raised(monkeypatch, interruptible):
     interrupted_in_run(0, monkeypatch)
-    monkeypatch.setattr("cod_bayes.sampling._FIRST_RUNS", ((300_000, 30),))
+    monkeypatch.setattr("cod_bayes.sampling._FIRST_RUN", (300_000, 30))
     with pytest.raises(KeyboardInterrupt):
         sample(SPEC, ladder(), random_seed=1, draws=50, tune=50, progressbar=False)
 
