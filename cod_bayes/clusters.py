@@ -54,7 +54,11 @@ class Clusters:
 
 
 def cluster(
-    benchmark: xr.Dataset, rng: np.random.Generator, clusterer: object | None = None
+    benchmark: xr.Dataset,
+    rng: np.random.Generator,
+    clusterer: object | None = None,
+    *,
+    whole: bool = False,
 ) -> Clusters:
     """Group the items of one benchmark by how their pass rate grows over the ladder.
 
@@ -64,6 +68,7 @@ def cluster(
         rng: for thinning.
         clusterer: any scikit-learn clusterer (label -1: outlier) in place of improved MeanShift;
             it is used whatever the number of trials.
+        whole: one cluster, whatever the number of trials.
     """
     ladder = benchmark.isel(model=np.flatnonzero(benchmark["role"].values == "ladder"))
     rate, n_trials = ladder["rate"].values, ladder["n_trials"].values
@@ -74,7 +79,7 @@ def cluster(
 
     typical = np.median(n_trials[present & counted]) if (present & counted).any() else np.inf
     few = clusterer is None and typical < MIN_TRIALS_FOR_MEAN_SHIFT
-    if few or len(rate) < _MIN_ITEMS:
+    if whole or few or len(rate) < _MIN_ITEMS:
         return _one(rate, n_trials, chance)
 
     feature, rate, n_trials = _thin(rate, n_trials, rng)

@@ -73,7 +73,7 @@ def test_forecast_as_json_is_one_object_with_the_rows_of_the_file(logs, capsys):
     assert [list(row) for row in found["rows"]] == [COLUMNS] * 2
     file = pd.read_csv(found["files"]["forecast.csv"])
     pd.testing.assert_frame_equal(pd.DataFrame(found["rows"]), file)
-    assert "arithmetic: 1 clusters by one_cluster" in found["notes"]
+    assert "arithmetic: one cluster" in found["notes"]
     assert all(f"note: {note}" in shown.err for note in found["notes"])
     for warning in found["warnings"]:
         assert f"warning: {warning}" in shown.err

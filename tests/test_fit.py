@@ -181,6 +181,15 @@ def test_command_writes_table_posterior_and_picture(tmp_path, capsys):
     assert "90 %" in capsys.readouterr().out
 
 
+def test_a_preview_is_of_one_cluster_and_says_so(tmp_path, capsys):
+    ladder_table(n_items=60, n_trials=100).to_csv(tmp_path / "e.csv", index=False)
+    asked = ["forecast", str(tmp_path / "e.csv"), "--target-compute", "1e24", "--preview"]
+    assert main([*asked, "--out", str(tmp_path / "out")]) == 0
+    assert "note: b: one cluster" in capsys.readouterr().err
+    fitted = load(tmp_path / "out" / "posterior.nc")
+    assert len(fitted.summary()) == 1 and not fitted.failed_checks
+
+
 def test_refusals_are_one_sentence(tmp_path, capsys):
     table = ladder_table()
     table.loc[0, "n_correct"] = 5

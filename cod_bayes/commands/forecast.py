@@ -42,6 +42,11 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="models of any family that inform the mapping only",
     )
     forecast.add_argument("--model", default="cod", metavar="NAME")
+    forecast.add_argument(
+        "--preview",
+        action="store_true",
+        help="every benchmark as one cluster: seconds in place of a minute",
+    )
     forecast.add_argument("--seed", type=int, default=0)
     forecast.add_argument("--out", type=Path, default=Path("forecast"), metavar="DIR")
     output_options(forecast, "no progress and no notes")
@@ -79,6 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
                 arguments.model,
                 random_seed=arguments.seed,
                 progressbar=not arguments.quiet,
+                preview=arguments.preview,
             )
         except Interrupted as stopped:
             # Beside the outputs of a run before it, not over them.

@@ -43,7 +43,9 @@ def routes(fit: Fit) -> list[str]:
     constant = fit.idata["constant_data"].to_dataset()
     of = constant["benchmark_of_cluster"].values
     return [
-        f"{name}: {(of == name).sum()} clusters by {route}"
+        f"{name}: one cluster"
+        if route == "one_cluster"
+        else f"{name}: {(of == name).sum()} clusters by {route}"
         for name, route in zip(fit.benchmarks, constant["route"].values, strict=True)
     ]
 
