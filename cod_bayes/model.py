@@ -41,9 +41,9 @@ irreducible share phi of the loss Lambda behind it,
 
 With R = (1 - phi) Lambda and u = (1 - exp(-nu_k R)) / nu_k, eta = nu_k R + log u; and
 d(eta, gamma) = Lambda / u d(Lambda, phi) with d(g, Lambda) = 1 / s d(y, s) keeps the priors on eta,
-gamma and g as stated. The fourth coordinate is the pace, beta sqrt(1 - 0.9 phi): the same points are
-near a steep curve to a ceiling and near a slower one without. gamma is exponential of mean sigma_gamma, or, for the share `capped_share` of
-the clusters, of mean `capped_loss`.
+gamma and g as stated. The fourth coordinate is the pace, beta sqrt(1 - 0.9 phi): data that a steep
+curve to a ceiling fits are fitted by a slower one without. gamma is exponential of mean
+sigma_gamma, or, for the share `capped_share` of the clusters, of mean `capped_loss`.
 
 All numbers of the evidence are `pm.Data`: the graph is the same for every evidence and every named
 model. The sampler does not use it: `cod_bayes.density` is the same density, compiled already.

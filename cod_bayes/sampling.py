@@ -44,10 +44,10 @@ def sample(
 ) -> tuple[xr.DataTree, list[str], bool]:
     """Posterior, the convergence checks that it fails, and whether it was interrupted.
 
-    A Laplace approximation and a short run teach the preconditioner. Draws that fail a check teach it more and are added to,
-    at most `attempts` runs in all. Chains that diverge are run again, with smaller steps, and kept
-    only if there is nothing else. An interrupt ends the sampling with the runs so far, or with what
-    the first of them has: the chains and draws that make most of it.
+    A Laplace approximation and a short run teach the preconditioner. Draws that fail a check teach
+    it more and are added to, at most `attempts` runs in all. Chains that diverge are run again,
+    with smaller steps, and kept only if there is nothing else. An interrupt ends the sampling with
+    the runs so far, or with what the first of them has: the chains and draws that make most of it.
 
     Returns:
         Groups posterior and sample_stats, with dims chain, draw and those of `DIMS`; the failed

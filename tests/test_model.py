@@ -124,7 +124,8 @@ def test_clusters_out_of_order_are_refused():
 def mean_curve(data, p, k, x):
     """arcsin sqrt y_k(x), the docstring's equations in plain NumPy."""
     b = data.of_cluster[k]
-    fall, nu = np.exp(p["eta"][k] - p["beta"][k] * (x - data.x_ref[b])), data.nu_ratio[k] * p["nu"][b]
+    fall = np.exp(p["eta"][k] - p["beta"][k] * (x - data.x_ref[b]))
+    nu = data.nu_ratio[k] * p["nu"][b]
     rise = np.exp(-p["gamma"][k]) * (1 + nu * fall) ** (-1 / nu)
     return np.arcsin(np.sqrt(p["g"][k] + (1 - p["g"][k]) * rise))
 
