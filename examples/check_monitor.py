@@ -76,11 +76,14 @@ def drawn_runs(fitted: Fit, runs: int, rng: np.random.Generator) -> list[pd.Data
     """Runs out of the posterior's own draws, with shocks that no forecast of it has seen."""
     compute = TARGET * SHARES
     score = fitted.draws(compute, one_run=True, measured=False, model_seed=7)["score"].values
-    score = score.reshape(-1, *score.shape[2:])
+    z = np.arcsin(np.sqrt(score.reshape(-1, *score.shape[2:])))
+    tau = fitted.idata["posterior"]["tau"].values.reshape(len(z), -1)
+    noise = np.hypot(tau, fitted.spec.constants["evaluation_noise"])[..., None]
     tables = []
-    for draw in rng.choice(len(score), runs, replace=False):
+    for draw in rng.choice(len(z), runs, replace=False):
+        rate = np.sin(z[draw] + noise[draw] * rng.standard_normal(z.shape[1:])) ** 2
         rows = [
-            (name, c, rng.binomial(10_000, score[draw, b, t]), 10_000)
+            (name, c, rng.binomial(10_000, rate[b, t]), 10_000)
             for b, name in enumerate(fitted.benchmarks)
             for t, c in enumerate(compute)
         ]

@@ -66,11 +66,12 @@ def test_elicited_priors_say_what_was_stated(run, tmp_path):
     """The statements hold exactly for the curve of the two centres."""
     out = run("elicit_priors.py", "--at-top", 0.3, "--one-decade-on", 0.6, "--draws", 500)
     assert out.count("accuracy of a cluster, %") == 2
-    priors = tomllib.loads((tmp_path / "elicited.toml").read_text())["priors"]
+    written = tomllib.loads((tmp_path / "elicited.toml").read_text())
+    priors, ratio = written["priors"], written["constants"]["nu_ratio_cluster"]["value"]
     from cod_bayes.curves import accuracy
 
     eta, log_beta = priors["mu_eta"]["mu"], priors["mu_beta"]["mu"]
-    nu = 2.718282 ** priors["nu"]["mu"]
+    nu = ratio * 2.718282 ** priors["nu"]["mu"]
     for decade, stated in ((0, 0.3), (1, 0.6)):
         assert accuracy(decade, 0, eta, 2.718282**log_beta, 0, 0, nu) == pytest.approx(
             stated, abs=1e-3

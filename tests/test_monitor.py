@@ -125,11 +125,14 @@ def test_a_benchmark_that_jumps_alone_departs(fitted):
 def test_runs_of_the_model_are_flagged_at_the_stated_rate_over_the_whole_run(fitted):
     runs, alpha = 160, 0.2
     drawn = fitted.draws(LOOKS, one_run=True, measured=False, model_seed=7)["score"].values
-    drawn = drawn.reshape(-1, *drawn.shape[2:])
+    drawn = np.arcsin(np.sqrt(drawn.reshape(-1, *drawn.shape[2:])))
+    tau = fitted.idata["posterior"]["tau"].values.reshape(len(drawn), -1)
+    noise = np.hypot(tau, fitted.spec.constants["evaluation_noise"])[..., None]
     rng = np.random.default_rng(5)
     flagged, inside = 0, []
     for draw in rng.choice(len(drawn), runs, replace=False):
-        rate = rng.binomial(2000, drawn[draw]) / 2000
+        z = drawn[draw] + noise[draw] * rng.standard_normal(drawn.shape[1:])
+        rate = rng.binomial(2000, np.sin(z) ** 2) / 2000
         run = table(fitted, rate).assign(n_correct=lambda t: t["score"] * 2000, n_trials=2000)
         seen = monitor(fitted, run, TARGET, alpha=alpha)
         flagged += seen.flagged
