@@ -47,6 +47,9 @@ _ROUTES = {
 }
 _CONSTANTS = {
     "chance_items": "a cluster's floor is Beta around chance with the weight of this many items",
+    "nu_ratio_cluster": "a cluster's items differ by this share of its benchmark's differences",
+    "nu_ratio_zero": "the same, of the items without a success on the ladder",
+    "nu_ratio_outliers": "the same, of the items in no cluster",
     "predictable_probability": "clusters at least this likely predictable form the subset",
     "mapping_scatter": "radians: how two models of equal subset score differ on the rest",
     "evaluation_noise": "radians: how one model evaluated twice differs",

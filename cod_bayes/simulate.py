@@ -31,7 +31,8 @@ A5). Our choices, not the paper's: the chance levels (0 for free answers, 1 / op
 BBH's mixture), the shapes of the difficulties, and their centres, set so that the curve at the 70B
 target meets the paper's scores. With the default shocks (0.08 decades shared, 0.08 per benchmark) a
 forecaster who knows the curve exactly errs by 1.0 point at the target on average (40 worlds; the
-paper's own forecasts err by 1.55); item noise alone makes 0.1. With shocks of 0.05 it is 0.6.
+paper's own forecasts err by 1.55); item noise alone makes 0.1. With shocks of 0.05 it is 0.6. With
+0.02 the paper's point method errs by 1.6 points (8 worlds): the scatter of a controlled ladder.
 
 Items are drawn first: the same seed gives the same items whatever the models, shocks and trials.
 """
