@@ -166,7 +166,7 @@ class Density:
         A posterior of clusters with several explanations is not this, but has its scales."""
         step = _STEP * np.eye(self.size)
         curved = [self(self.mode - h)[1] - self(self.mode + h)[1] for h in step]
-        hessian = np.array(curved) / (2 * _STEP)
+        hessian = np.nan_to_num(np.array(curved) / (2 * _STEP), posinf=0.0, neginf=0.0)
         curvature, axes = np.linalg.eigh((hessian + hessian.T) / 2)
         sd = 1 / np.sqrt(np.maximum(np.abs(curvature), _FLATTEST))
         z = np.random.default_rng(0).standard_normal((draws, self.size))
