@@ -119,10 +119,8 @@ class Density:
         probit_y, probit_s, probit_phi = probits
         of_cluster = np.repeat(np.arange(B), np.diff(self.first))
         y, s = share(probit_y), share(probit_s)
-        nu, loss = (
-            self.nu_ratio * np.exp(log_nu[..., of_cluster]),
-            -np.log(y * s / (share(-probit_y) + y * s)),
-        )
+        nu = self.nu_ratio * np.exp(log_nu[..., of_cluster])
+        loss = -np.log(y * s / (share(-probit_y) + y * s))
         scaled = nu * loss * share(-probit_phi)
         log_u = np.log(-np.expm1(-scaled)) - np.log(nu)
         return value | {

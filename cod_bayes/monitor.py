@@ -338,15 +338,19 @@ class _Run:
         late = lag_sd * rng.standard_normal(len(z))
         z = z - late[:, None] * (rise * unfinished[t])
         trials = cells["trials"].to_numpy()
-        evaluation = fit.spec.constants["evaluation_noise"]
-        tau = fit.idata["posterior"]["tau"].transpose("chain", "draw", "benchmark").values
-        scatter = np.hypot(evaluation, tau.reshape(-1, tau.shape[-1])[:, b])
+        scatter = moment_noise(fit)[:, b]
         y = _measure(z, trials, scatter, rng)
         last = cells.assign(b=b).groupby("b")["trials"].last()
         final = last.reindex(range(len(fit.benchmarks))).to_numpy()
-        target = _measure(drawn[:, :, -1], final, evaluation, rng)
+        target = _measure(drawn[:, :, -1], final, fit.spec.constants["evaluation_noise"], rng)
         noise = np.sqrt(scatter**2 + np.nan_to_num(0.25 / trials))
         return cls(z, y, noise, rise, target)
+
+
+def moment_noise(fit: Fit) -> np.ndarray:
+    """The sd of e_j in each draw, radians. (draw, benchmark)"""
+    tau = fit.idata["posterior"]["tau"].transpose("chain", "draw", "benchmark").values
+    return np.hypot(fit.spec.constants["evaluation_noise"], tau.reshape(-1, tau.shape[-1]))
 
 
 def _draw(fit: Fit, compute: np.ndarray, one_run: bool) -> np.ndarray:

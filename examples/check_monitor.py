@@ -24,7 +24,7 @@ import pandas as pd
 from rich.progress import track
 
 from cod_bayes.fitting import Fit, fit
-from cod_bayes.monitor import monitor
+from cod_bayes.monitor import moment_noise, monitor
 from cod_bayes.simulate import PAPER_TARGETS, Simulation, pass_rate, simulate
 
 TARGET = PAPER_TARGETS[0].compute
@@ -77,8 +77,7 @@ def drawn_runs(fitted: Fit, runs: int, rng: np.random.Generator) -> list[pd.Data
     compute = TARGET * SHARES
     score = fitted.draws(compute, one_run=True, measured=False, model_seed=7)["score"].values
     z = np.arcsin(np.sqrt(score.reshape(-1, *score.shape[2:])))
-    tau = fitted.idata["posterior"]["tau"].values.reshape(len(z), -1)
-    noise = np.hypot(tau, fitted.spec.constants["evaluation_noise"])[..., None]
+    noise = moment_noise(fitted)[..., None]
     tables = []
     for draw in rng.choice(len(z), runs, replace=False):
         rate = np.sin(z[draw] + noise[draw] * rng.standard_normal(z.shape[1:])) ** 2
