@@ -523,6 +523,8 @@ def fit(
         Interrupted: an interrupt that came late enough for draws to be kept.
     """
     # What only a fit needs takes seconds to import; decisions on a saved posterior do without.
+    from threadpoolctl import threadpool_limits
+
     from cod_bayes.clusters import cluster
     from cod_bayes.sampling import sample
 
@@ -530,19 +532,22 @@ def fit(
         evidence = read_table(evidence)
     spec = load_spec(model)
     rng = np.random.default_rng(random_seed)
-    clusters = {
-        name: cluster(b, rng, clusterer, whole=preview) for name, b in evidence.benchmarks.items()
-    }
-    data = ladder_data(evidence, clusters, spec.constants)
-    idata, failed, interrupted = sample(
-        spec,
-        data,
-        random_seed=random_seed,
-        draws=draws,
-        tune=tune,
-        chains=chains,
-        progressbar=progressbar,
-    )
+    # Sums by several threads round otherwise, and the draws would hang on their number.
+    with threadpool_limits(1, user_api="blas"):
+        clusters = {
+            name: cluster(b, rng, clusterer, whole=preview)
+            for name, b in evidence.benchmarks.items()
+        }
+        data = ladder_data(evidence, clusters, spec.constants)
+        idata, failed, interrupted = sample(
+            spec,
+            data,
+            random_seed=random_seed,
+            draws=draws,
+            tune=tune,
+            chains=chains,
+            progressbar=progressbar,
+        )
     if failed and not interrupted:
         warnings.warn(
             f"the posterior is not to be trusted yet: {', '.join(failed)}; "

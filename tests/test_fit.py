@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from threadpoolctl import threadpool_limits
 
 from cod_bayes.cli import main
 from cod_bayes.clusters import cluster
 from cod_bayes.evidence import EvidenceError, read_table
 from cod_bayes.fitting import _fall, fit, ladder_data, load
+from cod_bayes.simulate import simulate
 from cod_bayes.spec import SpecError, load_spec
 
 COMPUTE = np.logspace(20, 23, 7)
@@ -133,6 +135,18 @@ def test_many_trials_are_clustered_by_mean_shift_on_a_half_and_fitted_on_the_oth
     assert found["b"].route == "mean_shift"
     assert found["b"].n_trials.sum(0) == pytest.approx(np.full(7, 60 * 50))
     assert ladder_data(evidence, found, CONSTANTS).z.shape == (len(found["b"].kind), 7)
+
+
+@pytest.mark.filterwarnings("ignore::cod_bayes.fitting.ConvergenceWarning")
+def test_draws_do_not_hang_on_the_number_of_blas_threads():
+    evidence = simulate(3, items_scale=0.06, include_target=False).evidence
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads, user_api="blas"):
+            fitted = fit(evidence, random_seed=1, progressbar=False, draws=20, tune=20)
+        found.append(fitted.idata["posterior"]["eta"].values)
+    assert found[0].shape[-1] > 60  # matrices that are worth a second thread
+    np.testing.assert_array_equal(*found)
 
 
 def test_the_target_s_answers_are_not_looked_at():
