@@ -31,7 +31,7 @@ from scipy.optimize import minimize
 from scipy.special import gammaln, ndtri
 
 from cod_bayes.curves import BEND, GLOBAL, PROBIT, LadderData, floor_prior, share
-from cod_bayes.preconditioner import gather, own_size, stretch, unpack
+from cod_bayes.preconditioner import gather, size_of, stretch, unpack
 from cod_bayes.spec import Spec
 from cod_bayes.vector_math import FAST, asin_sqrt, exp, log
 
@@ -508,8 +508,8 @@ def log_density_c(size, phi, gradient, value, packed):
     own = _HEAD + M + 2 * B + 1 + (2 * M + 4) * J * LANES + 2 * _PRIORS
     evidence = _unpack(numba.carray(packed, (own,)))
     first = evidence[2]
-    numbers = numba.carray(packed, (own + 2 * G * (G + 4 * K) + 2 * own_size(first),))
-    change = unpack(numbers[own:], G, first)
+    T = N_GLOBAL + len(PER_BENCHMARK) + 1 + M
+    change = unpack(numba.carray(packed, (own + size_of(G, T, first),))[own:], G, T, first)
     theta, by_theta, by_phi = np.empty(size), np.empty(size), numba.carray(gradient, (size,))
     stretch(numba.carray(phi, (size,)), theta, *change)
     log_p = _log_density(theta, by_theta, *evidence)

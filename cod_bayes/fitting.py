@@ -498,7 +498,7 @@ def fit(
     model: str | Path = "cod",
     *,
     random_seed: int = 0,
-    draws: int = 1000,
+    draws: int = 750,
     tune: int = 150,
     chains: int = 4,
     progressbar: bool = True,

@@ -30,8 +30,9 @@ from cod_bayes.density import Density, _log_density, _unpack
 from cod_bayes.preconditioner import PER_CLUSTER, Preconditioner
 from cod_bayes.spec import Spec
 
-_SLOW = 0.15  # effective draws per draw, below which a cluster is offered jumps
-_OFFERS = 4  # to every draw
+_SLOW = 0.3  # effective draws per draw, below which a cluster is offered jumps
+_APART = 1.005  # r_hat, above which it is as well
+_OFFERS = 6  # to every draw
 _MODES = 4
 _WIDER = 1.3  # than the draws: a draw far out in q's tails would be left alone for long
 
@@ -48,7 +49,7 @@ def jump(
     B, _, K = density.shape
     G = density.size - PER_CLUSTER * K
     theta = theta.copy()
-    shift = found.shared(theta) @ found.C.T
+    shift = found.shift(found.shared(theta))
     left = (theta[..., G:] - shift).reshape(*theta.shape[:2], PER_CLUSTER, K)
     shift = shift.reshape(left.shape)
     slow = np.array([k for k in range(K) if _is_slow(left[..., k])], dtype=int)
@@ -76,8 +77,11 @@ def jump(
 
 def _is_slow(draws: np.ndarray) -> bool:
     """Of one cluster's coordinates (chain, draw, 4)."""
-    ess = min(float(array_stats.ess(column, method="bulk")) for column in np.moveaxis(draws, -1, 0))
-    return not ess > _SLOW * draws.shape[0] * draws.shape[1]
+    columns = np.moveaxis(draws, -1, 0)
+    enough = _SLOW * draws.shape[0] * draws.shape[1]
+    if not min(float(array_stats.ess(column, method="bulk")) for column in columns) > enough:
+        return True
+    return not max(float(array_stats.rhat(column, method="rank")) for column in columns) < _APART
 
 
 def _offers(

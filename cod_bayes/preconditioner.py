@@ -8,8 +8,9 @@ the G shared ones and b all those of one benchmark's clusters,
     theta_h = A phi_h,      theta_b = W_b phi_b + C_b phi_h,      A and W_b lower unit triangular
 
 has determinant 1, so that log densities need no correction. A is the Cholesky factor of the draws'
-covariance of theta_h, C_b their regression of theta_b on phi_h, W_b the factor of what is left. Few
-draws are no proof of a correlation: each is shrunk by what chance makes of it.
+covariance of theta_h, C_b their regression of theta_b on those of phi_h that touch the benchmark,
+W_b the factor of what is left. Few draws are no proof of a correlation: each is shrunk by what
+chance makes of it. Single precision is enough to say how coordinates change, and half to read.
 """
 
 from __future__ import annotations
@@ -29,45 +30,49 @@ _RIDGE = 20.0  # draws' worth of doubt about a regression on shared coordinates
 
 @dataclass(frozen=True)
 class Preconditioner:
-    """Attributes:
-    A: (G, G). C: (4 K, G), rows as the coordinates stand, one coordinate of every cluster after
-        the other. W: per benchmark (4 K_b, 4 K_b), rows and columns in the same order.
-    first: (B + 1,) where each benchmark's clusters begin.
+    """All numbers are ones that single precision has.
+
+    Attributes:
+        A: (G, G).
+        own: per benchmark C_b beside W_b, (4 K_b, T + 4 K_b); rows, and W_b's columns, are one
+            coordinate of every cluster after the other.
+        touch: (B, T) which of the G shared coordinates touch a benchmark.
+        first: (B + 1,) where each benchmark's clusters begin.
     """
 
     A: np.ndarray
-    C: np.ndarray
-    W: list[np.ndarray]
+    own: list[np.ndarray]
+    touch: np.ndarray
     first: np.ndarray
 
     @classmethod
-    def none(cls, shared: int, first: np.ndarray) -> Preconditioner:
-        """phi = theta."""
-        own = [np.eye(PER_CLUSTER * size) for size in np.diff(first)]
-        C = np.zeros((PER_CLUSTER * first[-1], shared))
-        return cls(np.eye(shared), C, own, np.asarray(first))
+    def none(cls, seen: np.ndarray, first: np.ndarray) -> Preconditioner:
+        """phi = theta. seen (K, G): which shared coordinates touch a cluster, as many of each."""
+        touch = np.array([np.flatnonzero(seen[low]) for low in first[:-1]])
+        sizes = PER_CLUSTER * np.diff(first)
+        own = [np.hstack([np.zeros((n, touch.shape[1])), np.eye(n)]) for n in sizes]
+        return cls(np.eye(seen.shape[1]), own, touch, np.asarray(first))
 
     @classmethod
     def of(cls, theta: np.ndarray, seen: np.ndarray, first: np.ndarray) -> Preconditioner:
-        """From draws theta (draw, size); seen (K, G): which shared coordinates touch a cluster."""
+        """From draws theta (draw, size), and `seen` and `first` as of `none`."""
         n, G = len(theta), seen.shape[1]
-        found = cls.none(G, first)
-        found.A[:] = _factor(theta[:, :G], n / (n + G))
+        found = cls.none(seen, first)
+        found.A[:] = _rounded(_factor(theta[:, :G], n / (n + G)))
         h = found.shared(theta - theta.mean(axis=0))
         scale = h.std(axis=0) + 1e-12
-        for b, rows in enumerate(found.rows):
-            own = theta[:, G + rows] - theta[:, G + rows].mean(axis=0)
-            touch = seen[first[b]]
+        for own, touch, rows in zip(found.own, found.touch, found.rows, strict=True):
+            moved = theta[:, G + rows] - theta[:, G + rows].mean(axis=0)
             known = h[:, touch] / scale[touch]
-            gram = known.T @ known + _RIDGE * np.eye(known.shape[1])
-            slope = np.linalg.solve(gram, known.T @ own)
-            found.C[np.ix_(rows, touch)] = (slope / scale[touch, None]).T
-            found.W[b][:] = _factor(own - known @ slope, n / (n + len(rows)))
+            gram = known.T @ known + _RIDGE * np.eye(len(touch))
+            slope = np.linalg.solve(gram, known.T @ moved)
+            factor = _factor(moved - known @ slope, n / (n + len(rows)))
+            own[:] = _rounded(np.hstack([(slope / scale[touch, None]).T, factor]))
         return found
 
     @property
     def rows(self) -> list[np.ndarray]:
-        """Each benchmark's rows of C."""
+        """Each benchmark's places among the clusters' own coordinates."""
         steps = self.first[-1] * np.arange(PER_CLUSTER)[:, None]
         pairs = zip(self.first, self.first[1:], strict=False)
         return [(steps + np.arange(low, high)).ravel() for low, high in pairs]
@@ -75,15 +80,17 @@ class Preconditioner:
     @cached_property
     def packed(self) -> np.ndarray:
         """All numbers in one row, as `unpack` reads it."""
-        parts = [self.A, self.A.T, self.C, self.C.T, *self.W, *(W.T for W in self.W)]
-        return np.concatenate([part.ravel() for part in parts])
+        parts = [self.touch, self.A, self.A.T, *self.own, *(own.T for own in self.own)]
+        single = np.concatenate([part.ravel() for part in parts]).astype(np.float32)
+        return np.append(single, single[: len(single) % 2]).view(np.float64)
 
     def theta(self, phi: np.ndarray) -> np.ndarray:
         """(..., size)"""
         G = len(self.A)
-        theta = np.concatenate([phi[..., :G] @ self.A.T, phi[..., :G] @ self.C.T], axis=-1)
-        for rows, W in zip(self.rows, self.W, strict=True):
-            theta[..., G + rows] += phi[..., G + rows] @ W.T
+        theta = np.empty_like(phi)
+        theta[..., :G] = phi[..., :G] @ self.A.T
+        for own, touch, rows in zip(self.own, self.touch, self.rows, strict=True):
+            theta[..., G + rows] = phi[..., np.concatenate([touch, G + rows])] @ own.T
         return theta
 
     def phi(self, theta: np.ndarray) -> np.ndarray:
@@ -91,13 +98,21 @@ class Preconditioner:
         G = len(self.A)
         phi = np.empty_like(theta)
         phi[..., :G] = self.shared(theta)
-        for rows, W in zip(self.rows, self.W, strict=True):
-            phi[..., G + rows] = _solve(W, theta[..., G + rows] - phi[..., :G] @ self.C[rows].T)
+        left = theta[..., G:] - self.shift(phi[..., :G])
+        for own, rows in zip(self.own, self.rows, strict=True):
+            phi[..., G + rows] = _solve(own[:, -len(own) :], left[..., rows])
         return phi
 
     def shared(self, theta: np.ndarray) -> np.ndarray:
         """phi_h alone, (..., G)."""
         return _solve(self.A, theta[..., : len(self.A)])
+
+    def shift(self, phi_h: np.ndarray) -> np.ndarray:
+        """What the clusters' own coordinates owe to the shared ones, C phi_h. (..., 4 K)"""
+        shift = np.empty((*phi_h.shape[:-1], PER_CLUSTER * self.first[-1]))
+        for own, touch, rows in zip(self.own, self.touch, self.rows, strict=True):
+            shift[..., rows] = phi_h[..., touch] @ own[:, : len(touch)].T
+        return shift
 
 
 def _solve(factor: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -115,25 +130,29 @@ def _factor(draws: np.ndarray, trust: float) -> np.ndarray:
     return factor / np.diag(factor)
 
 
+def _rounded(matrix: np.ndarray) -> np.ndarray:
+    return matrix.astype(np.float32).astype(np.float64)
+
+
 @numba.njit(cache=True, nogil=True)
-def unpack(p, G, first):
-    """A, its transpose, C, its transpose, W, its transpose, and `first`, of `packed`."""
-    width, i = PER_CLUSTER * first[-1], 0
+def size_of(G, T, first):
+    """Doubles in `packed`."""
+    own = 0
+    for b in range(len(first) - 1):
+        n = PER_CLUSTER * (first[b + 1] - first[b])
+        own += n * (T + n)
+    return ((len(first) - 1) * T + 2 * (G * G + own) + 1) // 2
+
+
+@numba.njit(cache=True, nogil=True)
+def unpack(packed, G, T, first):
+    """touch, A, its transpose, own, its transpose, and `first`, of `packed`."""
+    p, B = packed.view(np.float32), len(first) - 1
+    touch, i = p[: B * T].astype(np.int64).reshape((B, T)), B * T
     A, i = p[i : i + G * G].reshape((G, G)), i + G * G
     A_T, i = p[i : i + G * G].reshape((G, G)), i + G * G
-    C, i = p[i : i + width * G].reshape((width, G)), i + width * G
-    C_T, i = p[i : i + width * G].reshape((G, width)), i + width * G
-    own = own_size(first)
-    return A, A_T, C, C_T, p[i : i + own], p[i + own : i + 2 * own], first
-
-
-@numba.njit(cache=True, nogil=True)
-def own_size(first):
-    """Numbers in all W_b."""
-    total = 0
-    for b in range(len(first) - 1):
-        total += (PER_CLUSTER * (first[b + 1] - first[b])) ** 2
-    return total
+    half = (len(p) - i) // 2
+    return touch, A, A_T, p[i : i + half], p[i + half :], first
 
 
 @numba.njit(**FAST)
@@ -154,47 +173,50 @@ def _take(rows, first, b, own):
 
 @numba.njit(**FAST)
 def _put(rows, first, b, own):
-    """Adds what `_take` takes."""
+    """Writes what `_take` takes."""
     K, size = first[-1], first[b + 1] - first[b]
     for c in range(PER_CLUSTER):
         for i in range(size):
-            rows[c * K + first[b] + i] += own[c * size + i]
+            rows[c * K + first[b] + i] = own[c * size + i]
 
 
 @numba.njit(**FAST)
-def stretch(phi, theta, A, A_T, C, C_T, W, W_T, first):
+def stretch(phi, theta, touch, A, A_T, own, own_T, first):
     """theta of phi, in place."""
-    G, start = len(A), 0
-    theta[:] = 0.0
+    G, T, start = len(A), touch.shape[1], 0
+    theta[:G] = 0.0
     for j in range(G):
         _add(theta[:G], A_T[j], phi[j])
-        _add(theta[G:], C_T[j], phi[j])
-    given, made = np.empty(len(C)), np.empty(len(C))
+    given, made = np.empty(len(phi)), np.empty(len(phi))
     for b in range(len(first) - 1):
         n = PER_CLUSTER * (first[b + 1] - first[b])
-        _take(phi[G:], first, b, given)
+        for j in range(T):
+            given[j] = phi[touch[b, j]]
+        _take(phi[G:], first, b, given[T:])
         made[:n] = 0.0
-        for j in range(n):  # W_b is lower triangular
-            _add(made[j:n], W_T[start + j * n + j : start + (j + 1) * n], given[j])
+        for j in range(T + n):  # W_b is lower triangular
+            above = max(j - T, 0)
+            _add(made[above:n], own_T[start + j * n + above : start + (j + 1) * n], given[j])
         _put(theta[G:], first, b, made)
-        start += n * n
+        start += n * (T + n)
 
 
 @numba.njit(**FAST)
-def gather(by_theta, by_phi, A, A_T, C, C_T, W, W_T, first):
+def gather(by_theta, by_phi, touch, A, A_T, own, own_T, first):
     """A gradient by theta to one by phi, in place."""
-    G, start = len(A), 0
-    by_phi[:] = 0.0
+    G, T, start = len(A), touch.shape[1], 0
+    by_phi[:G] = 0.0
     for i in range(G):
         _add(by_phi[:G], A[i], by_theta[i])
-    for i in range(len(C)):
-        _add(by_phi[:G], C[i], by_theta[G + i])
-    given, made = np.empty(len(C)), np.empty(len(C))
+    given, made = np.empty(len(by_phi)), np.empty(len(by_phi))
     for b in range(len(first) - 1):
         n = PER_CLUSTER * (first[b + 1] - first[b])
         _take(by_theta[G:], first, b, given)
-        made[:n] = 0.0
+        made[: T + n] = 0.0
         for i in range(n):
-            _add(made[: i + 1], W[start + i * n : start + i * n + i + 1], given[i])
-        _put(by_phi[G:], first, b, made)
-        start += n * n
+            row = start + i * (T + n)
+            _add(made[: T + i + 1], own[row : row + T + i + 1], given[i])
+        for j in range(T):
+            by_phi[touch[b, j]] += made[j]
+        _put(by_phi[G:], first, b, made[T:])
+        start += n * (T + n)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cod_bayes.preconditioner import PER_CLUSTER, Preconditioner, gather, stretch, unpack
+from cod_bayes.preconditioner import PER_CLUSTER, Preconditioner, gather, size_of, stretch, unpack
 
 G, K = 5, 3
 SIZE = G + PER_CLUSTER * K
@@ -34,7 +34,7 @@ def learned(draws=4000):
 
 def test_none_changes_nothing():
     phi = np.arange(2.0 * SIZE).reshape(2, SIZE)
-    none = Preconditioner.none(G, FIRST)
+    none = Preconditioner.none(SEEN, FIRST)
     np.testing.assert_array_equal(none.theta(phi), phi)
     np.testing.assert_array_equal(none.phi(phi), phi)
 
@@ -53,13 +53,22 @@ def test_its_determinant_is_one():
 
 def test_compiled_form_is_the_same_and_gradients_are_its_transpose():
     found, theta = learned()
-    parts = unpack(found.packed, G, FIRST)
+    parts = unpack(found.packed, G, SEEN[0].sum(), FIRST)
     matrix = found.theta(np.eye(SIZE)).T
     out, back = np.empty(SIZE), np.empty(SIZE)
     stretch(theta[0], out, *parts)
     np.testing.assert_allclose(out, matrix @ theta[0])
     gather(theta[1], back, *parts)
     np.testing.assert_allclose(back, matrix.T @ theta[1])
+
+
+def test_its_numbers_are_those_that_are_packed():
+    found, _ = learned()
+    for matrix in (found.A, *found.own):
+        np.testing.assert_array_equal(matrix.astype(np.float32), matrix)
+    packed = found.packed.view(np.float32)
+    assert len(found.packed) == size_of(G, SEEN[0].sum(), FIRST)
+    np.testing.assert_array_equal(packed[: found.touch.size], found.touch.ravel())
 
 
 def test_many_draws_make_the_posterior_round():
@@ -75,7 +84,7 @@ def test_few_draws_are_no_proof():
     found = Preconditioner.of(theta, SEEN, FIRST)
     assert np.isfinite(found.packed).all()
     plain = Preconditioner.of(np.random.default_rng(2).normal(size=(6000, SIZE)), SEEN, FIRST)
-    assert abs(plain.C).max() < 0.1
+    assert abs(plain.shift(np.eye(G))).max() < 0.1
 
 
 def test_draws_that_do_not_move_are_survived():
