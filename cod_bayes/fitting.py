@@ -531,6 +531,15 @@ def fit(
     if not isinstance(evidence, Evidence):
         evidence = read_table(evidence)
     spec = load_spec(model)
+    alone = [name for name, of in evidence.benchmarks.items() if of.sizes["item"] == 1]
+    if len(alone) > 1:
+        warnings.warn(
+            f"{len(alone)} benchmarks are known by one score per model; such tasks are forecast "
+            "better one by one than together: fit evidence.select(benchmarks=[name]) of each, or "
+            "--benchmark NAME",
+            UserWarning,
+            stacklevel=2,
+        )
     rng = np.random.default_rng(random_seed)
     # Sums by several threads round otherwise, and the draws would hang on their number.
     with threadpool_limits(1, user_api="blas"):

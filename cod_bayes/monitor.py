@@ -58,6 +58,7 @@ _STEP = 0.3  # decades over which the rise is taken: long enough to drown what n
 _SHARES = np.array([[0.8], [0.2]])  # of alpha: behind, departs
 _LAG_PRIOR = 0.5  # decades; the sd of a lag before any reference run is seen
 _Z95 = 1.6448536269514722
+_FLAGGED = "flagged: the run departs from the model, which the updated forecast relies on"
 _BLUE, _ORANGE, _BLACK = "#0072B2", "#D55E00", "#000000"
 
 
@@ -96,7 +97,7 @@ class Monitored:
     def doubts(self) -> list[str]:
         """Why the updated forecast is not to be relied on; empty when nothing speaks against it."""
         found = [f"unconverged: {', '.join(self.failed_checks)}"] if self.failed_checks else []
-        return found + (["flagged: the run departs from the model"] if self.flagged else [])
+        return found + [_FLAGGED] * self.flagged
 
     def to_json(self) -> str:
         """One object: the attributes, with tables as lists of records, `flagged` and `doubts`."""

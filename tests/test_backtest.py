@@ -72,6 +72,17 @@ def test_benchmarks_are_joint_only_where_they_share_the_target() -> None:
     assert sets == {"m5": {"a"}, "m4": {"a", "b"}, "m3": {"b"}}
 
 
+def test_a_task_known_by_its_score_alone_is_a_problem_of_its_own() -> None:
+    rows = table(("a", "b", "c"))
+    rows = rows[(rows["benchmark"] == "a") | (rows["item"] == "i0")]
+    found = problems(read_table(rows), targets=1)
+    assert [(p.id, list(p.evidence.benchmarks)) for p in found] == [
+        ("F/m5", ["a"]),
+        ("F/m5/b", ["b"]),
+        ("F/m5/c", ["c"]),
+    ]
+
+
 def test_families_are_apart_and_anchors_and_unknown_compute_take_no_part() -> None:
     second = table().assign(family="G").replace({"model": {f"m{k}": f"g{k}" for k in range(6)}})
     anchor = table().query("model == 'm5'").assign(model="z", role="anchor", compute=np.nan)
