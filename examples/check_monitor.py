@@ -1,9 +1,9 @@
 """Is a good run flagged as rarely as stated, and a bad one in time?
 
-    python examples/check_monitor.py [--ladders 20] [--runs 15] [--items-scale 0.03] [--refits 4]
+    python examples/check_monitor.py [--ladders 20] [--runs 15] [--items-scale 0.1] [--refits 4]
 
 Ladders of `cod_bayes.simulate` (the paper's eight benchmarks and eight models, default shocks,
-3 % of the items), each fitted once. Then runs of the 70B through twelve checkpoints:
+a tenth of the items), each fitted once. Then runs of the 70B through twelve checkpoints:
 with fresh shocks from the simulation, the same 0.3 decades of compute behind, and from the fitted
 model's own draws. Prints the share flagged over the whole run and by 60 % of the training, and how
 often the 90 % interval of the finished run's score holds before and after the checkpoints. On the
@@ -143,7 +143,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--ladders", type=int, default=20)
     parser.add_argument("--runs", type=int, default=15)
-    parser.add_argument("--items-scale", type=float, default=0.03)
+    parser.add_argument("--items-scale", type=float, default=0.1)
     parser.add_argument("--refits", type=int, default=4, help="ladders to refit with a checkpoint")
     parser.add_argument("--out", metavar="CSV", help="one row per run, written as they come")
     asked = parser.parse_args()
