@@ -98,8 +98,7 @@ class Problem:
 def problems(evidence: Evidence, targets: int = 2) -> list[Problem]:
     """The rolling origin of every benchmark and family: see the module.
 
-    A benchmark known by one score per model is a problem of its own: such tasks have slopes too
-    different to share a prior. The others of a target are fitted together.
+    Each of `Evidence.single_scores` is a problem of its own; a target's others are fitted together.
 
     Raises:
         ValueError: fewer than one target is asked for, or no ladder is long enough for any.
@@ -126,13 +125,13 @@ def problems(evidence: Evidence, targets: int = 2) -> list[Problem]:
         )
     table = evidence.to_table()
     largest_first = models.loc[models.index.isin(benchmarks)].iloc[::-1]
+    alone = set(evidence.single_scores)
     found = []
     for target in largest_first.sort_values("family", kind="stable").index:
         names = benchmarks[str(target)]
-        alone = [name for name in names if evidence.benchmarks[name].sizes["item"] == 1]
         if together := [name for name in names if name not in alone]:
             found.append(_problem(table, str(target), together))
-        for name in alone:
+        for name in [name for name in names if name in alone]:
             own = _problem(table, str(target), [name])
             found.append(replace(own, id=f"{own.id}/{name}"))
     return found

@@ -121,6 +121,12 @@ class Evidence:
         """Names of the ladder models in ascending compute."""
         return tuple(self.models.index[self.models["role"] == "ladder"])
 
+    @property
+    def single_scores(self) -> list[str]:
+        """Benchmarks known by one score per model. Their slopes are too different to share a prior:
+        each is forecast better alone."""
+        return [name for name, of in self.benchmarks.items() if of.sizes["item"] == 1]
+
     def select(
         self,
         benchmarks: Sequence[str] | None = None,

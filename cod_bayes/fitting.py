@@ -531,10 +531,9 @@ def fit(
     if not isinstance(evidence, Evidence):
         evidence = read_table(evidence)
     spec = load_spec(model)
-    alone = [name for name, of in evidence.benchmarks.items() if of.sizes["item"] == 1]
-    if len(alone) > 1:
+    if (alone := len(evidence.single_scores)) > 1:
         warnings.warn(
-            f"{len(alone)} benchmarks are known by one score per model; such tasks are forecast "
+            f"{alone} benchmarks are known by one score per model; such tasks are forecast "
             "better one by one than together: fit evidence.select(benchmarks=[name]) of each, or "
             "--benchmark NAME",
             UserWarning,

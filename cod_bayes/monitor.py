@@ -97,7 +97,7 @@ class Monitored:
     def doubts(self) -> list[str]:
         """Why the updated forecast is not to be relied on; empty when nothing speaks against it."""
         found = [f"unconverged: {', '.join(self.failed_checks)}"] if self.failed_checks else []
-        return found + [_FLAGGED] * self.flagged
+        return found + ([_FLAGGED] if self.flagged else [])
 
     def to_json(self) -> str:
         """One object: the attributes, with tables as lists of records, `flagged` and `doubts`."""
