@@ -173,15 +173,15 @@ class Density:
 
 # Clusters stand in blocks of LANES, one after the other. Loops over a block have a fixed length and
 # work in one array, by which compilers know that they may take several clusters at once. Rows:
-_ROWS = [LANES * row for row in range(45)]
+_ROWS = [LANES * row for row in range(44)]
 LOG_PACE, PROBIT_Y, PROBIT_S, PROBIT_PHI = _ROWS[:4]
 BY_LOG_PACE, BY_PROBIT_Y, BY_PROBIT_S, BY_PROBIT_PHI = _ROWS[4:8]  # the gradient
 FLOOR_A, FLOOR_B, FLOOR_NORM = _ROWS[8:11]  # g ~ Beta(a, b)
 NU, TAU2, ETA, BETA, GAMMA, G, REST, SHOWN = _ROWS[11:19]
 BY_NU, BY_TAU2, BY_ETA, BY_BETA, BY_GAMMA, BY_G = _ROWS[19:25]
-Z, NOISE, DX = _ROWS[25:28]  # at one ladder model, as all that follows
-E, S, R, W, LOG_V, Y, Q, RISE, T, U = _ROWS[28:38]
-T_H, T_A, T_C, T_SF, T_SFR, BY_DX, _END = _ROWS[38:]
+Z, NOISE, LOG_V, S = _ROWS[25:29]  # at one ladder model, as all that follows
+DX, E, R, W, Y, Q, T, U = _ROWS[29:37]  # kept of every model
+T_H, T_A, T_C, T_SF, T_SFR, BY_DX, _END = _ROWS[37:]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -213,6 +213,14 @@ def _scale(blocks, row, low, high, factor):
     for j in range(low // LANES, (high - 1) // LANES + 1):
         for i in range(max(low - j * LANES, 0), min(high - j * LANES, LANES)):
             blocks[j, row + i] *= factor
+
+
+@numba.njit(**FAST)
+def _copy(source, first, target, to):
+    """The rows DX to U of every block, from the column `first` of source to `to` of target."""
+    for j in range(len(source)):
+        for i in range(T_H - DX):
+            target[j, to + i] = source[j, first + i]
 
 
 @numba.njit(**FAST)
@@ -326,7 +334,7 @@ def _cells(blocks):
             v[LOG_V + i] = log(variance) + _LOG_2PI if seen else 0.0
             v[R + i] = v[Z + i] - asin_sqrt(y)
             v[S + i] = rise * u * v[BETA + i] * q
-            v[E + i], v[Y + i], v[Q + i], v[RISE + i], v[T + i], v[U + i] = e, y, q, rise, t, u
+            v[E + i], v[Y + i], v[Q + i], v[T + i], v[U + i] = e, y, q, t, u
 
 
 @numba.njit(**FAST)
@@ -335,8 +343,9 @@ def _cells_back(blocks):
     for j in range(len(blocks)):
         v = blocks[j]
         for i in range(LANES):
-            s, r, w, y, q = v[S + i], v[R + i], v[W + i], v[Y + i], v[Q + i]
-            nu, beta, u, rise = v[NU + i], v[BETA + i], v[U + i], v[RISE + i]
+            r, w, y, q, u = v[R + i], v[W + i], v[Y + i], v[Q + i], v[U + i]
+            nu, beta, rise = v[NU + i], v[BETA + i], (1 - v[G + i]) * v[E + i]
+            s = rise * u * beta * q
             t_sf, t_sfr = v[T_SF + i], v[T_SFR + i]
             t_s = w * (2 * s * v[T_C + i] + t_sf + r * t_sfr)
             t_r = w * (s * t_sfr + v[T_H + i] + 2 * r)
@@ -377,6 +386,39 @@ def _curves_back(blocks):
             v[BY_PROBIT_Y + i] -= slope_y * not_y * (by_loss + pull)
             v[BY_PROBIT_S + i] += slope_s * (s * pull - by_loss * not_s)
             v[BY_NU + i] += v[BY_ETA + i] * (scaled + lost) - lost
+
+
+@numba.njit(**FAST)
+def _walk(sigma2, x, top, a, h, t_a, t_h):
+    """log E exp(sum_m h_m omega_m - a_m omega_m^2 / 2) over one benchmark's random walk omega, down
+    from the largest model: a Kalman filter (Durbin and Koopman 2012, 4.3), and back through it.
+
+    Returns: the value and its derivative by log sigma. Minus twice its derivatives by a and h are
+    written to t_a and t_h, all (model,) with nothing above `top`.
+    """
+    mean, variance = np.zeros(top + 1), np.zeros(top + 1)  # of omega_m by what is larger
+    value = mu = v = 0.0
+    for m in range(top, -1, -1):
+        if m < top:
+            v += sigma2 * (x[m + 1] - x[m])
+        mean[m], variance[m] = mu, v
+        n = 1 + a[m] * v
+        value -= 0.5 * (math.log(n) - (h[m] * h[m] * v + 2 * h[m] * mu - a[m] * mu * mu) / n)
+        mu, v = (mu + v * h[m]) / n, v / n
+    by_mu = by_v = by_log_sigma = 0.0
+    for m in range(top + 1):
+        mu, v = mean[m], variance[m]
+        n = 1 + a[m] * v
+        after = (mu + v * h[m]) / n
+        gain = h[m] * after + mu * (h[m] - a[m] * mu) / n
+        t_n = (1 + gain - by_mu * after - by_v * v / n) / n
+        t_a[m] = mu * mu / n + t_n * v
+        t_h[m] = by_mu * v / n - 2 * after
+        by_v = (by_v + by_mu * h[m] - h[m] * h[m]) / n + t_n * a[m]
+        by_mu = (by_mu - 2 * (h[m] - a[m] * mu)) / n
+        if m < top:
+            by_log_sigma -= by_v * sigma2 * (x[m + 1] - x[m])
+    return value, by_log_sigma
 
 
 @numba.njit(**FAST)
@@ -426,53 +468,63 @@ def _log_density(theta, grad, x, top, first, cells, fixed, prior, constants):
     grad[5] += by_s_gamma
 
     s_var = 1 / (s_delta * s_delta)
-    omega2 = np.exp(2 * (theta[2] + theta[i_spread:i_nu]))
+    # Of every benchmark and model: the sums over clusters; a and h of its omega, and derivatives.
+    c, sf, sfr, a, h, t_a, t_h = np.zeros((7, B, M))
+    kept = np.empty((M, J, T_H - DX))
     for m in range(M):
         for b in range(B):
             shift = several * s_model * (theta[i_raw + m] - theta[i_raw + top[b]])
             if m != top[b]:
                 shift -= s_delta * theta[i_lead + b]
             _fill(blocks, DX, first[b], first[b + 1], x[m] - x[top[b]] + shift)
-        blocks[:, Z:DX] = cells[m]
+        blocks[:, Z:LOG_V] = cells[m]
         _cells(blocks)
+        _copy(blocks, DX, kept[m], 0)
         for b in range(B):
             low, high = first[b], first[b + 1]
-            sff = sf = sfr = s0 = sr = srr = slog = 0.0
+            sum_ff = sum_f = sum_fr = sum_0 = sum_r = sum_rr = sum_log = 0.0
             for j in range(low // LANES, (high - 1) // LANES + 1):
                 v = blocks[j]
                 for i in range(max(low - j * LANES, 0), min(high - j * LANES, LANES)):
                     s, r, w = v[S + i], v[R + i], v[W + i]
-                    slog += v[LOG_V + i]
-                    sf += s * w
-                    sff += s * s * w
-                    sfr += s * r * w
-                    s0 += w
-                    sr += r * w
-                    srr += r * r * w
+                    sum_log += v[LOG_V + i]
+                    sum_f += s * w
+                    sum_ff += s * s * w
+                    sum_fr += s * r * w
+                    sum_0 += w
+                    sum_r += r * w
+                    sum_rr += r * r * w
             if m == top[b]:  # its shocks are in the curves and in the lead
-                sff = sf = sfr = 0.0
-            V = omega2[b] * abs(x[m] - x[top[b]])
-            c = sff + s_var
-            a = s0 - sf * sf / c
-            h = sr - sf * sfr / c
-            N = 1 + a * V
-            quad = srr - sfr * sfr / c - h * h * V / N
-            total -= 0.5 * (quad + slog + math.log(c / s_var * N))
-            # t_v: derivative of quad + log determinant by v
-            t_h = -2 * h * V / N
-            t_a = h * h * V * V / (N * N) + V / N
-            t_V = -h * h / (N * N) + a / N
-            t_c = (sfr * sfr + t_a * sf * sf + t_h * sf * sfr) / (c * c) + 1 / c
+                sum_ff = sum_f = sum_fr = 0.0
+            sf[b, m], sfr[b, m], c[b, m] = sum_f, sum_fr, sum_ff + s_var
+            a[b, m] = sum_0 - sum_f * sum_f / c[b, m]
+            h[b, m] = sum_r - sum_f * sum_fr / c[b, m]
+            quad = sum_rr - sum_fr * sum_fr / c[b, m]
+            total -= 0.5 * (quad + sum_log + math.log(c[b, m] / s_var))
+
+    for b in range(B):
+        sigma2 = math.exp(2 * (theta[2] + theta[i_spread + b]))
+        value, by_log_sigma = _walk(sigma2, x, top[b], a[b], h[b], t_a[b], t_h[b])
+        total += value
+        grad[2] += by_log_sigma
+        grad[i_spread + b] += by_log_sigma
+
+    # t_v: derivative of minus twice the log likelihood by v
+    for m in range(M):
+        _copy(kept[m], 0, blocks, DX)
+        for b in range(B):
+            low, high = first[b], first[b + 1]
+            f, fr, by_a, by_h = sf[b, m], sfr[b, m], t_a[b, m], t_h[b, m]
+            over = 1 / c[b, m]
+            t_c = (fr * fr + by_a * f * f + by_h * f * fr) * over * over + over
             grad[7] -= 1 - t_c * s_var
             if m == top[b]:
                 t_c = 0.0
-            _fill(blocks, T_H, low, high, t_h)
-            _fill(blocks, T_A, low, high, t_a)
+            _fill(blocks, T_H, low, high, by_h)
+            _fill(blocks, T_A, low, high, by_a)
             _fill(blocks, T_C, low, high, t_c)
-            _fill(blocks, T_SF, low, high, -(2 * t_a * sf + t_h * sfr) / c)
-            _fill(blocks, T_SFR, low, high, -(2 * sfr + t_h * sf) / c)
-            grad[2] -= t_V * V
-            grad[i_spread + b] -= t_V * V
+            _fill(blocks, T_SF, low, high, -(2 * by_a * f + by_h * fr) * over)
+            _fill(blocks, T_SFR, low, high, -(2 * fr + by_h * f) * over)
         _cells_back(blocks)
         for b in range(B):
             t_raw = -_sum(blocks, BY_DX, first[b], first[b + 1])

@@ -585,7 +585,7 @@ def ladder_data(
     """All benchmarks' clusters over the union of the ladder models.
 
     constants: of the model; evaluation_noise, radians of arcsine-root accuracy, comes on top of
-    the sampling noise 1/(4 n).
+    the sampling noise 1/(4 n), assumed_trials is n where trials are not counted.
     """
     models = list(evidence.ladder)
     x = np.log10(evidence.models.loc[models, "compute"].to_numpy(float))
@@ -605,6 +605,7 @@ def ladder_data(
         whole = found.route == "one_cluster"
         ratio += [1.0 if whole else constants[f"nu_ratio_{kind}"] for kind in found.kind]
     p, n = np.concatenate(rate), np.concatenate(trials)
+    n = np.where(np.isposinf(n), constants["assumed_trials"], n)
     measured = np.isfinite(p) & (n > 0)
     sampling = 1 / (4 * np.where(measured, n, 1.0))
     noise = np.where(measured, sampling + constants["evaluation_noise"] ** 2, np.inf)

@@ -85,28 +85,40 @@ def replicate(data: LadderData, p: Draws, rng: np.random.Generator) -> np.ndarra
     """z of a fresh ladder with fresh shocks but `delta`, (..., cluster, model)."""
     z = np.full((*p["eta"].shape, len(data.model)), np.nan)
     benchmarks = p["tau"].shape
+    walk = _steps(data) * p["sigma_omega"][..., None]
+    walk = walk * rng.standard_normal(walk.shape)
+    walk = np.cumsum(walk[..., ::-1], axis=-1)[..., ::-1]  # from the largest model down
     for m in range(len(data.model)):
         f, slope = curves(data, p, m)
         delta = p["sigma_delta"][..., None] * rng.standard_normal(benchmarks)
-        omega = p["sigma_omega"] * np.sqrt(data.distance[:, m]) * rng.standard_normal(benchmarks)
         noise = np.where(data.measured[:, m], data.noise[:, m], 0.0)
         eps = np.sqrt(noise + p["tau"][..., data.of_cluster] ** 2) * rng.standard_normal(f.shape)
-        z[..., m] = f + (slope * delta[..., data.of_cluster] + omega[..., data.of_cluster]) + eps
+        shocks = slope * delta[..., data.of_cluster] + walk[..., data.of_cluster, m]
+        z[..., m] = f + shocks + eps
     return np.where(data.measured, z, np.nan)
 
 
+def _steps(data: LadderData) -> np.ndarray:
+    """Root of the way to the next larger model, decades; 0 from x_b on. (benchmark, model)"""
+    below = np.minimum(data.x, data.x_ref[:, None])
+    return np.sqrt(np.diff(below, axis=1, append=below[:, -1:]))
+
+
 def log_likelihood(data: LadderData, p: Draws) -> np.ndarray:
-    """Log density of one benchmark's clusters at one model, shocks integrated out.
+    """Log density of one benchmark's clusters at one model given those at larger models, shocks
+    integrated out.
 
     (..., benchmark, model); 0 where the benchmark lacks the model. Their sum is the likelihood.
     """
     member = (np.arange(len(data.benchmark))[:, None] == data.of_cluster).astype(float)
     total = np.zeros((*p["tau"].shape, len(data.model)))
-    for m in range(len(data.model)):
+    steps = _steps(data)
+    mean, variance = np.zeros(p["tau"].shape), np.zeros(p["tau"].shape)  # of omega
+    for m in reversed(range(len(data.model))):
         f, slope = curves(data, p, m)
         seen = data.measured[:, m]
-        variance = np.where(seen, data.noise[:, m], 1.0) + p["tau"][..., data.of_cluster] ** 2
-        w, r = seen / variance, data.z[:, m] - f
+        noise = np.where(seen, data.noise[:, m], 1.0) + p["tau"][..., data.of_cluster] ** 2
+        w, r = seen / noise, data.z[:, m] - f - mean[..., data.of_cluster]
 
         def over(term: np.ndarray) -> np.ndarray:
             return term @ member.T
@@ -114,8 +126,10 @@ def log_likelihood(data: LadderData, p: Draws) -> np.ndarray:
         inverse = 1 / p["sigma_delta"][..., None] ** 2
         c, b, s = over(slope**2 * w) + inverse, over(slope * w), over(slope * r * w)
         a, h = over(w) - b**2 / c, over(r * w) - b * s / c
-        v = p["sigma_omega"] ** 2 * data.distance[:, m]
-        quad = over(r**2 * w) - s**2 / c - h**2 * v / (1 + a * v)
-        logdet = over(seen * np.log(2 * np.pi * variance)) + np.log(c / inverse) + np.log1p(a * v)
+        variance = variance + (p["sigma_omega"] * steps[:, m]) ** 2
+        n = 1 + a * variance
+        quad = over(r**2 * w) - s**2 / c - h**2 * variance / n
+        logdet = over(seen * np.log(2 * np.pi * noise)) + np.log(c / inverse) + np.log(n)
         total[..., m] = -0.5 * (quad + logdet)
+        mean, variance = mean + variance * h / n, variance / n
     return total

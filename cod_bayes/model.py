@@ -9,7 +9,8 @@
     delta_m  ~ N(0, sigma_model)             the model's own, on every benchmark     decades
     delta_bm ~ N(0, sigma_delta)             the model's own on benchmark b          decades
     lead_b   ~ N(0, sigma_delta)             delta_bm of the largest ladder model    decades
-    omega_bm ~ N(0, sigma_omega_b sqrt|x_m - x_b|)   what the curves do not follow   radians
+    omega_b(x)  a random walk from omega_b(x_b) = 0, with a spread of sigma_omega_b after a decade:
+                what the curves do not follow, omega_bm = omega_b(x_m)               radians
     eps_km   ~ N(0, sqrt(1/(4 n_km) + tau_b^2))      what one cluster does for itself  radians
 
 An item's accuracy is g + (1 - g) exp(-loss) (COD 4.2, Theorem 1). The items of a cluster differ:
@@ -24,17 +25,21 @@ of the cluster's kind (`LadderData.nu_ratio`), nu_b is the benchmark's as one cl
 z is the arcsine root of cluster k's pass rate at ladder model m of benchmark b, n_km its trials,
 x_b the log10 compute of the benchmark's largest ladder model and delta_b its delta_m, so that
 exp(eta) is the loss that this model shows, shocks and all. Every shock is shared by the clusters of
-a benchmark. The curves are trusted most at x_b: omega has the spread of a random walk in log
-compute that starts there, so small models far below the top, and targets far above, count for less
-and are known less. eta, log beta and gamma share priors over clusters and benchmarks.
+a benchmark. The curves are trusted most at x_b, where omega sets out in both directions: small
+models far below, and targets far above, count for less and are known less. Neighbouring models
+share most of omega, so a misfit does not average out over a dense ladder.
 
 delta_bm, omega and eps are integrated out in closed form: per (b, m) the sums over the clusters k
 
     c = sum f'^2 w + 1 / sigma_delta^2,  b = sum f' w,  a = sum w - b^2 / c,   w = 1 / var(eps)
+    h = sum r w - b / c sum f' r w,      r = z - f
 
-are all that is needed, so the sampler moves only in curves and scales. The curves' coordinates are
-what the data at x_b show: the accuracy y, the share s of it that lies above the floor, and the
-irreducible share phi of the loss Lambda behind it,
+leave the likelihood of omega_bm, h omega - a omega^2 / 2, which a Kalman filter down from x_b takes
+over the walk. The sampler moves only in curves and scales. eta, log beta and gamma share priors
+over clusters and benchmarks.
+
+The curves' coordinates are what the data at x_b show: the accuracy y, the share s of it that lies
+above the floor, and the irreducible share phi of the loss Lambda behind it,
 
     g = y (1 - s),   Lambda = log(1 - g) - log(y s) = log(1 + nu_k exp(eta)) / nu_k + gamma,
     gamma = phi Lambda
@@ -153,14 +158,18 @@ def build(spec: Spec, data: LadderData) -> pm.Model:
         def over_clusters(term: Any) -> Any:
             return pt.dot(member, term)
 
-        var_omega = pt.square(sigma_omega)[:, None] * pt.abs(x[None, :] - x[top][:, None])
         c = over_clusters(df**2 * w) + 1 / sigma_delta**2
         b = over_clusters(df * w)
         sr = over_clusters(df * r * w)
         a = over_clusters(w) - b**2 / c
         h = over_clusters(r * w) - b * sr / c
-        quad = over_clusters(r**2 * w) - sr**2 / c - h**2 * var_omega / (1 + a * var_omega)
-        logdet = over_clusters(measured * pt.log(2 * np.pi * variance))
-        logdet += pt.log(sigma_delta**2 * c) + pt.log1p(var_omega * a)
-        pm.Potential("marginal_likelihood", -0.5 * pt.sum(quad + logdet))
+        way = pt.abs(x[None, :] - x[top][:, None])
+        way = pt.minimum(way[:, :, None], way[:, None, :])  # that two models share
+        walk = pt.square(sigma_omega)[:, None, None] * way
+        wider = pt.eye(x.shape[0]) + walk * a[:, None, :]
+        quad = over_clusters(r**2 * w) - sr**2 / c
+        quad -= h * pt.linalg.solve(wider, pt.sum(walk * h[:, None, :], axis=2), b_ndim=1)
+        logdet = over_clusters(measured * pt.log(2 * np.pi * variance)) + pt.log(sigma_delta**2 * c)
+        logdet = pt.sum(logdet) + pt.sum(pt.linalg.slogdet(wider)[1])
+        pm.Potential("marginal_likelihood", -0.5 * (pt.sum(quad) + logdet))
     return model

@@ -36,6 +36,7 @@ _CONSTANTS = (
     "predictable_probability",
     "mapping_scatter",
     "evaluation_noise",
+    "assumed_trials",
 )
 
 

@@ -1,7 +1,7 @@
 """Scores a Bayesian model and its rivals on a file of forecasting problems, in one command.
 
     python examples/score_problems.py [PROBLEMS.json] [--methods cod end_to_end ...] [--jobs N]
-    python examples/score_problems.py --openlm      the single tasks of openlm_benchmarks.parquet
+    python examples/score_problems.py --openlm [all]    OpenLM's single tasks
 
 A problem is an object with `id`, `file` (a table beside the json), `benchmark`, `subset` (null: all
 of it), `ladder` (models) and `target`; its items are those that all these models answered. Results
@@ -14,6 +14,7 @@ import argparse
 import json
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -42,10 +43,25 @@ def load(path: Path) -> list[Problem]:
     return loaded
 
 
-def load_openlm(path: Path) -> list[Problem]:
-    """46 tasks as 46 benchmarks of one item; per corpus, the two largest compute-optimal models."""
-    table = pd.read_parquet(path).query("chinchilla_mult == 1")
-    return problems(read_table(table.assign(benchmark=table["item"])), targets=2)
+def load_openlm(path: Path, ladder: str) -> list[Problem]:
+    """46 tasks as 46 benchmarks of one item; per corpus, the two largest compute-optimal models.
+
+    ladder: the smaller compute-optimal models ("optimal"), or all models of less compute ("all").
+    """
+    table = pd.read_parquet(path)
+    table = table.assign(benchmark=table["item"])
+    optimal = problems(read_table(table[table["chinchilla_mult"] == 1]), targets=2)
+    if ladder == "optimal":
+        return optimal
+    found = []
+    for problem in optimal:
+        of = table["family"].eq(problem.family) & table["benchmark"].isin(
+            problem.evidence.benchmarks
+        )
+        below = table["compute"].lt(problem.compute) | table["model"].eq(problem.target)
+        evidence = read_table(table[of & below], hold_out=[problem.target])
+        found.append(replace(problem, evidence=evidence))
+    return found
 
 
 def report(rows: pd.DataFrame, models: list[str]) -> None:
@@ -85,17 +101,27 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Score methods on forecasting problems.")
     parser.add_argument("problems", type=Path, nargs="?", default=DATA / "problems.json")
     parser.add_argument("--methods", nargs="+", metavar="M", help="default: cod and all rivals")
-    parser.add_argument("--openlm", action="store_true", help="OpenLM's single tasks instead")
+    parser.add_argument(
+        "--openlm",
+        nargs="?",
+        const="optimal",
+        choices=["optimal", "all"],
+        help="OpenLM's single tasks instead, from compute-optimal or from all smaller models",
+    )
     parser.add_argument("--jobs", type=int, metavar="N", help="processes (default: one per core)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, metavar="DIR", help="default: scores, scores_openlm")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="default: scores, or scores_openlm_optimal"
+    )
     arguments = parser.parse_args(argv)
     methods = arguments.methods or (["cod"] if arguments.openlm else ["cod", *RIVALS])
-    out = arguments.out or Path("scores_openlm" if arguments.openlm else "scores")
+    name = "_".join(["scores", *(["openlm", arguments.openlm] if arguments.openlm else [])])
+    out = arguments.out or Path(name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", EvidenceWarning)
         if arguments.openlm:
-            todo = load_openlm(arguments.problems.parent / "openlm_benchmarks.parquet")
+            path = arguments.problems.parent / "openlm_benchmarks.parquet"
+            todo = load_openlm(path, arguments.openlm)
         else:
             todo = load(arguments.problems)
     with workers(arguments.jobs) as pool:

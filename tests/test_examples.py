@@ -48,6 +48,16 @@ def test_real_ladder(run, tmp_path):
     assert (tmp_path / "real_ladder" / "report.html").exists()
 
 
+def test_the_posterior_contracts_as_ladder_points_are_added(run):
+    out = run("ladder_points.py", "--items-scale", 0.02, "--draws", 200)
+    prior = float(re.search(r"before any: (\S+)", out)[1])
+    rows = re.findall(r"^ +(\d) +(\S+) +\S+ +(\S+)  ", out, re.MULTILINE)
+    assert [row[0] for row in rows] == list("2468")
+    (_, wide, sd_of_two), *_, (_, narrow, sd_of_eight) = rows
+    assert float(narrow) < float(wide)
+    assert float(sd_of_eight) < float(sd_of_two) < prior
+
+
 def test_own_model_spec(run, tmp_path):
     out = run("own_model_spec.py", "--draws", 300)
     assert re.search(r"^cod: \d.*\nsteep: \d.*\ntruth: ", out, re.MULTILINE)

@@ -188,6 +188,19 @@ def test_the_noise_of_a_rate_is_that_of_its_trials(n_trials):
     np.testing.assert_allclose(data.noise, expected)
 
 
+def test_a_score_without_a_count_has_the_noise_of_the_assumed_trials():
+    table = ladder_table(n_items=1, n_trials=100)
+    table["score"] = np.linspace(0, 0.5, len(table))
+    evidence = read_table(table.drop(columns=["n_correct", "n_trials"]))
+    found = {"b": cluster(evidence.benchmarks["b"], np.random.default_rng(0))}
+    assert np.isposinf(found["b"].n_trials).all()
+    data = ladder_data(evidence, found, CONSTANTS)
+    n = CONSTANTS["assumed_trials"]
+    np.testing.assert_allclose(data.noise, 1 / (4 * n) + 0.004**2)
+    # A score of 0 is not at the edge, where curves have no slope.
+    assert data.z.min() == pytest.approx(np.arcsin(np.sqrt(0.375 / (n + 0.75))))
+
+
 def test_command_writes_table_posterior_and_picture(tmp_path, capsys):
     ladder_table(n_items=30).to_csv(tmp_path / "e.csv", index=False)
     code = main(
