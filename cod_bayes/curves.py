@@ -59,11 +59,6 @@ class LadderData:
         return np.searchsorted(self.x, self.x_ref, side="right") - 1
 
     @property
-    def distance(self) -> np.ndarray:
-        """|x_m - x_b|, decades. (benchmark, model)"""
-        return np.abs(self.x - self.x_ref[:, None])
-
-    @property
     def measured(self) -> np.ndarray:
         """(cluster, model)"""
         return np.isfinite(self.noise)

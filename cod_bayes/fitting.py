@@ -344,7 +344,7 @@ class _Target:
         curve: parameters (draw, cluster); x: (draw, compute) effective, from x_b.
         omega: (draw, compute); eps: (draw, cluster).
         weight: (cluster,) share of items; kept: (cluster,) in the predictable subset.
-        trials: of the evaluation; inf unknown.
+        trials: of the evaluation; inf: the score as it is, without its noise.
     """
 
     curve: dict[str, np.ndarray]
@@ -699,7 +699,7 @@ def _add_groups(
             {"z": log_likelihood(data, p)}, {"z": (*sampled, "benchmark", "model")}
         ),
         "log_prior": grouped(log_p, {name: wide.get(name, sampled) for name in log_p}),
-        "constant_data": _constants(evidence, clusters, data),
+        "constant_data": _constants(spec, evidence, clusters, data),
     }
     threshold = spec.constants["predictable_probability"]
     kept = _predictable(posterior, groups["constant_data"]).values >= threshold
@@ -721,10 +721,12 @@ def _add_groups(
         idata[name] = xr.DataTree(group)
 
 
-def _constants(evidence: Evidence, clusters: dict[str, Clusters], data: LadderData) -> xr.Dataset:
+def _constants(
+    spec: Spec, evidence: Evidence, clusters: dict[str, Clusters], data: LadderData
+) -> xr.Dataset:
     """The ladder as it was fitted, and what forecasts and pictures need of the evidence."""
     score = np.full((len(data.benchmark), len(data.model)), np.nan)
-    trials = np.full(len(data.benchmark), np.inf)
+    trials = spec.constants["assumed_trials"] * np.bincount(data.of_cluster).astype(float)
     for b, name in enumerate(data.benchmark):
         of = evidence.benchmarks[name]
         ladder = of.isel(model=np.flatnonzero(of["role"].values == "ladder"))
