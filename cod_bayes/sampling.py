@@ -28,7 +28,7 @@ _GUESSES = 2000  # draws of the Laplace approximation, for the first run's
 _SPREAD = 0.3  # of the first run's starts, over the guesses': further out, chains go astray
 _KEPT_DRAWS = 1000  # of every chain
 _FEWEST_DRAWS = 20  # of a chain, for an interrupted run to be kept
-_TARGET_ACCEPT = (0.95, 0.97, 0.985, 0.995)
+_TARGET_ACCEPT = (0.95, 0.97, 0.985, 0.995)  # of the first run, of the next, of chains run again
 
 
 def sample(
@@ -96,7 +96,9 @@ def sample(
                 raise
             return _interrupted(density, data, kept)
         theta = found.theta(raw["posterior"]["theta"].values)
-        if not learning:
+        if learning:
+            target_accept = next(steps)
+        else:
             stats = raw["sample_stats"].to_dataset()
             if again is not None:
                 theta, stats = _with_chains(again, theta, stats)
