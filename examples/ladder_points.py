@@ -13,7 +13,6 @@ import warnings
 
 from rich.progress import track
 
-from cod_bayes.evidence import read_table
 from cod_bayes.fitting import fit
 from cod_bayes.simulate import simulate
 
@@ -30,13 +29,11 @@ def main() -> None:
     truth = world.truth[world.truth["role"] == "target"].set_index("benchmark")
     compute = float(truth["compute"].iloc[0])
     ladder = list(world.evidence.ladder)
-    table = world.evidence.to_table()
-    table = table[table["model"].isin(ladder)]
     rows = []
     for count in track(range(2, len(ladder) + 1, 2), description="ladders"):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the last column says which checks fail
-            evidence = read_table(table, ladder=ladder[-count:])
+            evidence = world.evidence.select(models=ladder[-count:])
             fitted = fit(evidence, random_seed=asked.seed, draws=asked.draws, progressbar=False)
         found = fitted.forecast(compute).summary().set_index("benchmark")
         slope = fitted.idata["posterior"]["mu_beta"]

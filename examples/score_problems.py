@@ -55,11 +55,10 @@ def load_openlm(path: Path, ladder: str) -> list[Problem]:
         return optimal
     found = []
     for problem in optimal:
-        of = table["family"].eq(problem.family) & table["benchmark"].isin(
-            problem.evidence.benchmarks
-        )
-        below = table["compute"].lt(problem.compute) | table["model"].eq(problem.target)
-        evidence = read_table(table[of & below], hold_out=[problem.target])
+        own = table["family"].eq(problem.family)
+        own &= table["benchmark"].isin(problem.evidence.benchmarks)
+        own &= table["compute"].lt(problem.compute) | table["model"].eq(problem.target)
+        evidence = read_table(table[own], hold_out=[problem.target])
         found.append(replace(problem, evidence=evidence))
     return found
 

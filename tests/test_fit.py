@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from cod_bayes.cli import main
 from cod_bayes.clusters import cluster
 from cod_bayes.evidence import EvidenceError, read_table
-from cod_bayes.fitting import _fall, fit, ladder_data, load
+from cod_bayes.fitting import _constants, _fall, fit, ladder_data, load
 from cod_bayes.simulate import simulate
 from cod_bayes.spec import SpecError, load_spec
 
@@ -197,6 +197,7 @@ def test_a_score_without_a_count_has_the_noise_of_the_assumed_trials():
     data = ladder_data(evidence, found, CONSTANTS)
     n = CONSTANTS["assumed_trials"]
     np.testing.assert_allclose(data.noise, 1 / (4 * n) + 0.004**2)
+    assert _constants(load_spec("cod"), evidence, found, data)["trials"].item() == n  # forecasts'
     # A score of 0 is not at the edge, where curves have no slope.
     assert data.z.min() == pytest.approx(np.arcsin(np.sqrt(0.375 / (n + 0.75))))
 
