@@ -5,6 +5,7 @@ Depends on NumPy alone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +25,8 @@ CURVE = ("eta", "beta", "gamma", "g")
 DIMS = {name: ("benchmark",) for name in ("tau", "nu", "sigma_omega", "lead")}
 DIMS |= {"delta": ("model",)} | {name: ("cluster",) for name in CURVE}
 PROBIT = (1.5976, 0.070566)
-BEND = 0.9  # of a cluster's pace, see `cod_bayes.model`
+_SOLVED = 0.25  # of a cluster's rate at the largest model: how far down its second accuracy is
+_LEAST_WAY = 0.5  # decades
 PARAMETERS = (*GLOBAL, *DIMS)  # of the posterior, each over `DIMS`
 
 
@@ -63,6 +65,31 @@ class LadderData:
         """(cluster, model)"""
         return np.isfinite(self.noise)
 
+    @property
+    def below(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of each cluster the smallest model, two below the largest if there are three, that has a
+        quarter of the largest one's rate, and its distance below x_b: (cluster,) index, decades.
+
+        The coordinates of `cod_bayes.model` have the accuracy there beside the one at x_b."""
+        rate = np.where(self.measured, np.sin(self.z) ** 2, np.nan)
+        index = np.zeros(len(self.cluster), dtype=int)
+        for k, of in enumerate(self.of_cluster):
+            seen = np.flatnonzero(self.measured[k, : self.top[of] + 1])
+            if len(seen) > 1:
+                enough = rate[k, seen] >= _SOLVED * rate[k, seen[-1]]
+                index[k] = seen[min(int(np.argmax(enough)), max(len(seen) - 3, 0))]
+        return index, np.maximum(self.x_ref[self.of_cluster] - self.x[index], _LEAST_WAY)
+
+    @property
+    def lean(self) -> np.ndarray:
+        """Weights of the models' shocks in a benchmark's trend: the slope, through 0 at x_b, by
+        which they rise with log compute. (benchmark, model), per decade"""
+        lean = np.zeros((len(self.benchmark), len(self.model)))
+        for b, top in enumerate(self.top):
+            away = self.x[:top] - self.x[top]
+            lean[b, :top] = away / np.sum(away**2)
+        return lean
+
     def only(self, b: int) -> LadderData:
         """Benchmark b alone, over the same models."""
         own = self.of_cluster == b
@@ -94,6 +121,22 @@ def share(probit: Any) -> Any:
     """1 / (1 + exp(-v (1.5976 + 0.070566 v^2))): the normal's distribution function to within
     2e-4 (Bowling et al. 2009), in one exponential. Arrays, or PyTensor's."""
     return 1 / (1 + np.exp(-probit * (PROBIT[0] + PROBIT[1] * probit * probit)))
+
+
+def curves_of(probits: Sequence[Any], nu: Any, way: Any) -> tuple[Any, Any, Any, Any]:
+    """eta, beta, gamma and g of a cluster's four coordinates (`cod_bayes.model`): arrays, or
+    PyTensor's."""
+    probit_kept, probit_y, probit_s, probit_phi = probits
+    kept, lost, s = share(probit_kept), share(-probit_kept), share(probit_s)
+    g = share(probit_y) * kept * share(-probit_s)
+    loss = np.log1p(-g) - np.log(share(probit_y) * (lost + kept * s))
+    away = np.log1p(lost / (kept * s))
+    rest = share(-probit_phi) * loss
+    shown = -np.expm1(-nu * rest)
+    more = -np.exp(-nu * rest) * np.expm1(-nu * away)
+    eta = nu * rest + np.log(shown / nu)
+    beta = (nu * away + np.log1p(more / shown)) / way
+    return eta, beta, share(probit_phi) * loss, g
 
 
 def arcsine(rate: np.ndarray, trials: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ Coordinates, in this order (B benchmarks, M models, K clusters):
 
     mu_eta, mu_beta, mu_omega, log sigma_eta, log sigma_beta, log sigma_gamma, log sigma_model,
     log sigma_delta, log tau (B), log spread_omega (B), log nu (B), raw_lead (B), raw_delta (M),
-    log pace (K), probit y (K), probit s (K), probit phi (K)
+    probit kept (K), probit y (K), probit s (K), probit phi (K)
 
 A probit (`cod_bayes.curves.share`) where a logit is usual: the tail towards 0, where data say
 nothing, is then lighter than an exponential's.
@@ -30,17 +30,17 @@ from numba import types
 from scipy.optimize import minimize
 from scipy.special import gammaln, ndtri
 
-from cod_bayes.curves import BEND, GLOBAL, PROBIT, LadderData, floor_prior, share
+from cod_bayes.curves import CURVE, GLOBAL, PROBIT, LadderData, curves_of, floor_prior
 from cod_bayes.preconditioner import gather, size_of, stretch, unpack
 from cod_bayes.spec import Spec
-from cod_bayes.vector_math import FAST, asin_sqrt, exp, log
+from cod_bayes.vector_math import FAST, asin_sqrt, exp, log, log1p
 
 PER_BENCHMARK = ("tau", "spread_omega", "nu")
 N_GLOBAL = len(GLOBAL)
 _LOG_2PI = math.log(2 * math.pi)
-_HEAD = 6  # numbers before the arrays of `Density.packed`
+_HEAD = 8  # numbers before the arrays of `Density.packed`
 _PRIORS = N_GLOBAL + len(PER_BENCHMARK)
-LANES = 16
+LANES = 8
 _EDGE = 1e-9
 _STEP = 1e-4  # of a coordinate, for second derivatives
 _FLATTEST = 0.3  # curvature: priors alone make about 1
@@ -56,6 +56,9 @@ class Density:
         start_values: (size,) where the climb to the mode sets out from.
         first: (B + 1,) where each benchmark's clusters begin.
         nu_ratio: (K,) nu_k over nu_b.
+        way: (K,) decades from x_b down to where a cluster's second accuracy is.
+        top, lean: (B,) and (B, M) of `LadderData`.
+        several: whether models have shocks of their own.
     """
 
     shape: tuple[int, int, int]
@@ -63,6 +66,10 @@ class Density:
     start_values: np.ndarray
     first: np.ndarray
     nu_ratio: np.ndarray
+    way: np.ndarray
+    top: np.ndarray
+    lean: np.ndarray
+    several: bool
 
     @classmethod
     def of(cls, spec: Spec, data: LadderData, *, several: bool | None = None) -> Density:
@@ -77,27 +84,33 @@ class Density:
         log_norm = gammaln(a) + gammaln(b) - gammaln(a + b)
         prior = spec.normal_priors(GLOBAL + PER_BENCHMARK)
         first = np.searchsorted(data.of_cluster, np.arange(B + 1))
-        block, lane = np.divmod(np.arange(K), LANES)
-        cells = np.zeros((M, block[-1] + 1, 2, LANES))
+        start = _first_blocks(first)
+        lane = np.arange(K) - first[data.of_cluster]
+        block, lane = start[data.of_cluster] + lane // LANES, lane % LANES
+        cells = np.zeros((M, start[-1], 2, LANES))
         cells[:, :, 1] = -1.0
         noise = np.where(data.measured, data.noise, -1.0)
         cells[:, block, :, lane] = np.stack([data.z, noise], axis=-1)
-        fixed = np.ones((block[-1] + 1, 4, LANES))  # beyond the last cluster any finite numbers
-        fixed[block, :, lane] = np.column_stack([a, b, log_norm, data.nu_ratio])
+        below, way = data.below
+        fixed = np.ones((start[-1], 5, LANES))  # beyond the last cluster any finite numbers
+        fixed[block, :, lane] = np.column_stack([a, b, log_norm, way, data.nu_ratio])
         several = B > 1 if several is None else several
         constants = [several, *(spec.constants[name] for name in ("capped_share", "capped_loss"))]
-        head = [B, M, K, *constants]
-        arrays = [head, data.x, data.top, first, cells, fixed, prior]
+        head = [B, M, K, start[-1], *constants, data.measured.sum()]
+        arrays = [head, data.x, data.top, first, data.lean, cells, fixed, prior]
         packed = np.concatenate([np.ravel(np.asarray(v, dtype=float)) for v in arrays])
 
-        # Of each cluster the last measured model.
+        # Of each cluster the last measured model, and the one below.
         last = M - 1 - np.argmax(data.measured[:, ::-1], axis=1)
-        y = np.clip(np.sin(data.z[np.arange(K), last]) ** 2, 0.01, 0.99)
-        s = np.clip(1 - a / (a + b) / y, 0.05, 0.99)
+        y, y_below = np.clip(np.sin(data.z[np.arange(K), [last, below]]) ** 2, 0.01, 0.99)
+        kept = np.clip(y_below / y, 0.05, 0.97)
+        s = np.clip(1 - a / (a + b) / (kept * y), 0.05, 0.99)
         scales = np.repeat(prior[N_GLOBAL:, 0], B)
-        curves = [np.full(K, prior[1, 0]), ndtri(y), ndtri(s), np.full(K, -1.0)]
-        start = np.concatenate([prior[:N_GLOBAL, 0], scales, np.zeros(B + M), *curves])
-        return cls((B, M, K), packed, start, first, data.nu_ratio)
+        curves = [ndtri(kept), ndtri(y), ndtri(s), np.full(K, -1.0)]
+        values = np.concatenate([prior[:N_GLOBAL, 0], scales, np.zeros(B + M), *curves])
+        return cls(
+            (B, M, K), packed, values, first, data.nu_ratio, way, data.top, data.lean, several
+        )
 
     @property
     def size(self) -> int:
@@ -106,7 +119,7 @@ class Density:
 
     def __call__(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         gradient = np.empty(self.size)
-        return _log_density(theta, gradient, *_unpack(self.packed)), gradient
+        return _log_density(theta, gradient, True, *_unpack(self.packed)), gradient
 
     def constrain(self, theta: np.ndarray) -> dict[str, np.ndarray]:
         """Named parameters of draws (..., size), each (..., dim): see the module's order."""
@@ -115,25 +128,24 @@ class Density:
         parts = np.split(theta, np.cumsum(sizes)[:-1], axis=-1)
         value = dict(zip(GLOBAL, (part[..., 0] for part in parts[:N_GLOBAL]), strict=True))
         value = {k: v if k.startswith("mu") else np.exp(v) for k, v in value.items()}
-        log_tau, log_spread, log_nu, lead, raw, log_pace, *probits = parts[N_GLOBAL:]
-        probit_y, probit_s, probit_phi = probits
+        log_tau, log_spread, log_nu, lead, raw, *probits = parts[N_GLOBAL:]
         of_cluster = np.repeat(np.arange(B), np.diff(self.first))
-        y, s = share(probit_y), share(probit_s)
         nu = self.nu_ratio * np.exp(log_nu[..., of_cluster])
-        loss = -np.log(y * s / (share(-probit_y) + y * s))
-        scaled = nu * loss * share(-probit_phi)
-        log_u = np.log(-np.expm1(-scaled)) - np.log(nu)
-        return value | {
-            "tau": np.exp(log_tau),
-            "nu": np.exp(log_nu),
-            "sigma_omega": np.exp(value["mu_omega"][..., None] + log_spread),
-            "lead": value["sigma_delta"][..., None] * lead,
-            "delta": float(B > 1) * value["sigma_model"][..., None] * raw,
-            "eta": scaled + log_u,
-            "beta": np.exp(log_pace) / np.sqrt(1 - BEND * share(probit_phi)),
-            "gamma": share(probit_phi) * loss,
-            "g": y * share(-probit_s),
-        }
+        lead = value["sigma_delta"][..., None] * lead
+        delta = float(self.several) * value["sigma_model"][..., None] * raw
+        trend = delta @ self.lean.T - (delta[..., self.top] + lead) * self.lean.sum(axis=1)
+        curves = curves_of(probits, nu, self.way * np.exp(trend[..., of_cluster]))
+        return (
+            value
+            | {
+                "tau": np.exp(log_tau),
+                "nu": np.exp(log_nu),
+                "sigma_omega": np.exp(value["mu_omega"][..., None] + log_spread),
+                "lead": lead,
+                "delta": delta,
+            }
+            | dict(zip(CURVE, curves, strict=True))
+        )
 
     @property
     def seen(self) -> np.ndarray:
@@ -171,65 +183,85 @@ class Density:
         return self.mode + (z * sd) @ axes.T
 
 
-# Clusters stand in blocks of LANES, one after the other. Loops over a block have a fixed length and
-# work in one array, by which compilers know that they may take several clusters at once. Rows:
-_ROWS = [LANES * row for row in range(44)]
-LOG_PACE, PROBIT_Y, PROBIT_S, PROBIT_PHI = _ROWS[:4]
-BY_LOG_PACE, BY_PROBIT_Y, BY_PROBIT_S, BY_PROBIT_PHI = _ROWS[4:8]  # the gradient
+# Clusters stand in blocks of LANES, each benchmark's in blocks of its own. Loops over a block have
+# a fixed length and work in one array, by which compilers know that they may take several clusters
+# at once. Places beyond a benchmark's last cluster hold numbers that are finite and count for
+# nothing. Rows:
+_ROWS = [LANES * row for row in range(47)]
+PROBIT_K, PROBIT_Y, PROBIT_S, PROBIT_PHI = _ROWS[:4]
+BY_PROBIT_K, BY_PROBIT_Y, BY_PROBIT_S, BY_PROBIT_PHI = _ROWS[4:8]  # the gradient
 FLOOR_A, FLOOR_B, FLOOR_NORM = _ROWS[8:11]  # g ~ Beta(a, b)
-NU, TAU2, ETA, BETA, GAMMA, G, REST, SHOWN = _ROWS[11:19]
-BY_NU, BY_TAU2, BY_ETA, BY_BETA, BY_GAMMA, BY_G = _ROWS[19:25]
-Z, NOISE, LOG_V, S = _ROWS[25:29]  # at one ladder model, as all that follows
-DX, E, R, W, Y, Q, T, U = _ROWS[29:37]  # kept of every model
-T_H, T_A, T_C, T_SF, T_SFR, BY_DX, _END = _ROWS[37:]
+WAY, NU, OVER_NU = _ROWS[11:14]
+ETA, BETA, GAMMA, G, LOSS, AWAY, SHOWN, SHOWN_BELOW = _ROWS[14:22]
+BY_NU, BY_TAU2, BY_ETA, BY_BETA, BY_LOG_BETA, BY_GAMMA, BY_G = _ROWS[22:29]
+BY_LOG_WAY, LOG_P = _ROWS[29:31]
+VARIANCE = _ROWS[31]  # the product over models
+Z, NOISE = _ROWS[32:34]  # at one ladder model, as all that follows
+E, R, Y, Q, T, U, W = _ROWS[34:41]  # kept of every model
+WR, WRR, WS, WSS, WSR = _ROWS[41:46]  # with W, what sums over clusters are taken of
+BY_DX, _END = WR, _ROWS[46]
+S_ETA, S_BETA, S_GAMMA = WR, WRR, WS  # of the curves' priors, before there is a model
+_SUMS = 6
+_FEW = 16  # models whose variances are multiplied: the product stays a normal number
+
+
+@numba.njit(cache=True, nogil=True)
+def _first_blocks(first):
+    """Where each benchmark's blocks begin, (B + 1,)."""
+    start = np.zeros_like(first)
+    for b in range(len(first) - 1):
+        start[b + 1] = start[b] + (first[b + 1] - first[b] - 1) // LANES + 1
+    return start
 
 
 @numba.njit(cache=True, nogil=True)
 def _unpack(p):
     """Views into `Density.packed`, in the order of `Density.of`."""
-    B, M, K = int(p[0]), int(p[1]), int(p[2])
-    J = (K - 1) // LANES + 1
+    B, M, J = int(p[0]), int(p[1]), int(p[3])
     i = _HEAD
     x, i = p[i : i + M], i + M
     top, i = p[i : i + B].astype(np.int64), i + B
     first, i = p[i : i + B + 1].astype(np.int64), i + B + 1
+    lean, i = p[i : i + B * M].reshape((B, M)), i + B * M
     cells, i = p[i : i + M * J * 2 * LANES].reshape((M, J, 2 * LANES)), i + M * J * 2 * LANES
-    fixed, i = p[i : i + J * 4 * LANES].reshape((J, 4 * LANES)), i + J * 4 * LANES
+    fixed, i = p[i : i + J * 5 * LANES].reshape((J, 5 * LANES)), i + J * 5 * LANES
     prior = p[i : i + 2 * _PRIORS].reshape((_PRIORS, 2))
-    return x, top, first, cells, fixed, prior, p[3:_HEAD]
-
-
-@numba.njit(**FAST)
-def _fill(blocks, row, low, high, value):
-    """A row's places of the clusters low to high."""
-    for j in range(low // LANES, (high - 1) // LANES + 1):
-        begin, end = max(low - j * LANES, 0), min(high - j * LANES, LANES)
-        blocks[j, row + begin : row + end] = value
-
-
-@numba.njit(**FAST)
-def _scale(blocks, row, low, high, factor):
-    """A row's places of the clusters low to high, times a factor."""
-    for j in range(low // LANES, (high - 1) // LANES + 1):
-        for i in range(max(low - j * LANES, 0), min(high - j * LANES, LANES)):
-            blocks[j, row + i] *= factor
+    return x, top, first, _first_blocks(first), lean, cells, fixed, prior, p[4:_HEAD]
 
 
 @numba.njit(**FAST)
 def _copy(source, first, target, to):
-    """The rows DX to U of every block, from the column `first` of source to `to` of target."""
-    for j in range(len(source)):
-        for i in range(T_H - DX):
+    """The rows kept of every model, from the column `first` of source to `to` of target."""
+    for j in range(min(len(source), len(target))):
+        for i in range(WR - E):
             target[j, to + i] = source[j, first + i]
 
 
 @numba.njit(**FAST)
-def _sum(blocks, row, low, high):
-    """Of a row's places of the clusters low to high."""
+def _sum(blocks, row, size):
+    """Of a row, over one benchmark's clusters."""
     total = 0.0
-    for j in range(low // LANES, (high - 1) // LANES + 1):
-        for i in range(max(low - j * LANES, 0), min(high - j * LANES, LANES)):
-            total += blocks[j, row + i]
+    for k in range(size):
+        total += blocks[k // LANES, row + k % LANES]
+    return total
+
+
+@numba.njit(**FAST)
+def _sums(blocks, row, lanes):
+    """Of rows from `row` on, as many as `lanes` (row, LANES) has, lane by lane; places beyond the
+    last cluster count as well."""
+    lanes[:] = 0.0
+    for j in range(len(blocks)):
+        for r in range(len(lanes)):
+            for i in range(LANES):
+                lanes[r, i] += blocks[j, row + r * LANES + i]
+
+
+@numba.njit(**FAST)
+def _total(lanes):
+    total = 0.0
+    for i in range(LANES):
+        total += lanes[i]
     return total
 
 
@@ -247,8 +279,14 @@ def _share(v):
     return high, low, log_high, log_low, PROBIT[0] + 3 * PROBIT[1] * v * v
 
 
+@numba.njit(forceinline=True, **FAST)
+def _one_less(v, e):
+    """1 - e, e = exp(-v)."""
+    return v * (1 - 0.5 * v) if v < 1e-5 else 1 - e
+
+
 @numba.njit(**FAST)
-def _curves(blocks, clusters, mu_eta, s_eta, mu_beta, s_beta, s_gamma, capped, s_capped):
+def _curves(blocks, first, start, mu_eta, s_eta, mu_beta, s_beta, s_gamma, capped, s_capped):
     """Coordinates to curves, with the clusters' own priors, Jacobians and their derivatives.
 
     Returns: the log prior; what the priors' five parameters need of its gradient.
@@ -257,99 +295,119 @@ def _curves(blocks, clusters, mu_eta, s_eta, mu_beta, s_beta, s_gamma, capped, s
         v = blocks[j]
         for i in range(LANES):
             nu = v[NU + i]
-            y, not_y, log_y, log_not_y, slope_y = _share(v[PROBIT_Y + i])
-            s, not_s, log_s, log_not_s, slope_s = _share(v[PROBIT_S + i])
+            over_nu = 1 / nu
+            kept, lost, log_k, log_lost, slope_k = _share(v[PROBIT_K + i])
+            y, _, log_y, log_not_y, slope_y = _share(v[PROBIT_Y + i])
+            s, not_s, _, log_not_s, slope_s = _share(v[PROBIT_S + i])
             phi, other, log_phi, log_other, slope = _share(v[PROBIT_PHI + i])
-            above = not_y + y * s  # 1 - g
-            loss = max(log(above) - log_y - log_s, 1e-15)
+            g = y * kept * not_s
+            log_not_g = log(1 - g)
+            log_t = log(lost + kept * s)
+            loss = max(log_not_g - log_y - log_t, 1e-15)
+            away = log1p(lost / (kept * s))  # from the loss at x_b to that below
             gamma, rest = phi * loss, other * loss
-            scaled = nu * rest
-            small = scaled * (1 - 0.5 * scaled)
-            shown = (small if scaled < 1e-5 else 1 - exp(-scaled)) / nu
-            log_shown = log(shown)
-            eta = scaled + log_shown
-            # the Jacobian of eta and gamma, Lambda / u d(Lambda, phi), and phi's own
-            log_p = log(loss) - log_shown + log_phi + log_other + log(slope)
-            v[BY_PROBIT_PHI + i] = (other - phi) * slope + 6 * PROBIT[1] * v[PROBIT_PHI + i] / slope
-            # g ~ Beta(a, b); the Jacobian of g and Lambda, 1 / s d(y, s), and y's and s's own
-            a, b = v[FLOOR_A + i], v[FLOOR_B + i] - 1
-            log_p += a * (log_y + log_not_s) + b * log(above) - v[FLOOR_NORM + i]
-            log_p += log_not_y + log(slope_y * slope_s)
-            pull = b * y * not_s / above
-            by_y = slope_y * (a * not_y - y - pull * not_y)
-            v[BY_PROBIT_Y + i] = by_y + 6 * PROBIT[1] * v[PROBIT_Y + i] / slope_y
-            by_s = slope_s * (pull * s - a * s)
-            v[BY_PROBIT_S + i] = by_s + 6 * PROBIT[1] * v[PROBIT_S + i] / slope_s
+            e_rest = exp(-nu * rest)
+            shown = _one_less(nu * rest, e_rest) * over_nu
+            more = e_rest * _one_less(nu * away, exp(-nu * away)) * over_nu
+            log_more, log_shown = log1p(more / shown), log(shown)
+            eta = nu * rest + log_shown
+            fall = nu * away + log_more  # of log L, over `way`
+            log_fall = log(fall)
+            # the Jacobian of eta, gamma, log beta and g, with those of all shares
+            log_p = log(loss) - 2 * log_shown - log_more - log_fall - log_t
+            log_p += log_lost + log_not_y + log_phi + log_other
+            log_p += log(slope_k * slope_y) + log(slope_s * slope)
+            # g ~ Beta(a, b)
+            log_g = log_y + log_k + log_not_s
+            log_p += v[FLOOR_A + i] * log_g + (v[FLOOR_B + i] - 1) * log_not_g - v[FLOOR_NORM + i]
             # log beta ~ N(mu_beta, sigma_beta)
-            log_beta = v[LOG_PACE + i] - 0.5 * log(1 - BEND * phi)
-            d = (log_beta - mu_beta) / s_beta
+            d = (log_fall - log(v[WAY + i]) - mu_beta) / s_beta
             log_p -= 0.5 * d * d
-            v[BY_LOG_PACE + i] = -d / s_beta
-            v[S + i] = d
+            v[BY_LOG_BETA + i] = -d / s_beta
+            v[S_BETA + i] = d
             # eta ~ N(mu_eta, sigma_eta)
             d = (eta - mu_eta) / s_eta
             log_p -= 0.5 * d * d
             v[BY_ETA + i] = -d / s_eta
-            v[R + i] = d
+            v[S_ETA + i] = d
             # gamma: exponential of mean sigma_gamma; of a share `capped` of the clusters, s_capped
             few = (1 - capped) / s_gamma * exp(-gamma / s_gamma)
             many = capped / s_capped * exp(-gamma / s_capped)
             log_p += log(few + many)
             few = few / (few + many)
             v[BY_GAMMA + i] = -few / s_gamma - (1 - few) / s_capped
-            v[W + i] = few * (gamma / s_gamma - 1)
-            v[ETA + i], v[BETA + i], v[GAMMA + i] = eta, exp(log_beta), gamma
-            v[G + i], v[REST + i], v[SHOWN + i] = y * not_s, rest, shown
-            v[E + i] = log_p
+            v[S_GAMMA + i] = few * (gamma / s_gamma - 1)
+            v[ETA + i], v[BETA + i], v[GAMMA + i] = eta, fall / v[WAY + i], gamma
+            v[G + i], v[LOSS + i], v[AWAY + i] = g, loss, away
+            v[SHOWN + i], v[SHOWN_BELOW + i], v[OVER_NU + i] = shown, shown + more, over_nu
+            v[LOG_P + i] = log_p
     total = by_mu_eta = by_s_eta = by_mu_beta = by_s_beta = by_s_gamma = 0.0
-    for k in range(clusters):  # apart: a sum in the loop above would keep it from being vectorised
-        v, i = blocks[k // LANES], k % LANES
-        total += v[E + i]
-        by_mu_beta += v[S + i]
-        by_s_beta += v[S + i] * v[S + i]
-        by_mu_eta += v[R + i]
-        by_s_eta += v[R + i] * v[R + i]
-        by_s_gamma += v[W + i]
+    # Apart: a sum in the loop above would keep it from being vectorised.
+    for b in range(len(first) - 1):
+        for k in range(first[b + 1] - first[b]):
+            v, i = blocks[start[b] + k // LANES], k % LANES
+            total += v[LOG_P + i]
+            by_mu_beta += v[S_BETA + i]
+            by_s_beta += v[S_BETA + i] * v[S_BETA + i]
+            by_mu_eta += v[S_ETA + i]
+            by_s_eta += v[S_ETA + i] * v[S_ETA + i]
+            by_s_gamma += v[S_GAMMA + i]
     return total, by_mu_eta, by_s_eta, by_mu_beta, by_s_beta, by_s_gamma
 
 
 @numba.njit(**FAST)
-def _cells(blocks):
-    """At one ladder model: f's derivative S, the residual R, the weight W of every cluster."""
+def _cells(blocks, dx, tau2):
+    """At one ladder model, dx decades from x_b, of one benchmark: f's derivative S, the residual R,
+    the weight W of every cluster."""
     for j in range(len(blocks)):
         v = blocks[j]
         for i in range(LANES):
-            nu = v[NU + i]
-            F = exp(min(v[ETA + i] - v[BETA + i] * v[DX + i], 300.0))
-            D = 1 + nu * F
-            t = log(D) / nu
-            u = F / D
+            F = exp(min(v[ETA + i] - v[BETA + i] * dx, 300.0))
+            D = 1 + v[NU + i] * F
+            t = log(D) * v[OVER_NU + i]
             e = exp(-t - v[GAMMA + i])
             rise = (1 - v[G + i]) * e
             y = min(max(v[G + i] + rise, _EDGE), 1 - _EDGE)
-            q = 0.5 / math.sqrt(y * (1 - y))
             seen = v[NOISE + i] >= 0
-            variance = v[NOISE + i] + v[TAU2 + i] if seen else 1.0
-            v[W + i] = 1 / variance if seen else 0.0
-            v[LOG_V + i] = log(variance) + _LOG_2PI if seen else 0.0
-            v[R + i] = v[Z + i] - asin_sqrt(y)
-            v[S + i] = rise * u * v[BETA + i] * q
+            variance = v[NOISE + i] + tau2 if seen else 1.0
+            spread = math.sqrt(y * (1 - y))
+            over = 1 / (D * variance * spread)  # one division for three
+            u = F * variance * spread * over
+            w = D * spread * over if seen else 0.0
+            q = 0.5 * D * variance * over
+            r = v[Z + i] - asin_sqrt(y)
+            f = rise * u * v[BETA + i] * q
+            v[VARIANCE + i] *= variance
+            v[R + i], v[W + i] = r, w
+            v[WR + i], v[WRR + i] = r * w, r * r * w
+            v[WS + i], v[WSS + i], v[WSR + i] = f * w, f * f * w, f * r * w
             v[E + i], v[Y + i], v[Q + i], v[T + i], v[U + i] = e, y, q, t, u
 
 
 @numba.njit(**FAST)
-def _cells_back(blocks):
-    """From the derivatives of the benchmarks' sums (T_H to T_SFR) to those of the curves."""
+def _log_variance(blocks, lanes):
+    """Sum of the logarithms of all variances since the last such sum."""
+    for j in range(len(blocks)):
+        v = blocks[j]
+        for i in range(LANES):
+            v[WR + i] = log(v[VARIANCE + i])
+            v[VARIANCE + i] = 1.0
+    _sums(blocks, WR, lanes)
+    return _total(lanes[0])
+
+
+@numba.njit(**FAST)
+def _cells_back(blocks, dx, t_h, t_a, t_c, t_sf, t_sfr):
+    """From the derivatives by one benchmark's sums to those by its curves."""
     for j in range(len(blocks)):
         v = blocks[j]
         for i in range(LANES):
             r, w, y, q, u = v[R + i], v[W + i], v[Y + i], v[Q + i], v[U + i]
             nu, beta, rise = v[NU + i], v[BETA + i], (1 - v[G + i]) * v[E + i]
             s = rise * u * beta * q
-            t_sf, t_sfr = v[T_SF + i], v[T_SFR + i]
-            t_s = w * (2 * s * v[T_C + i] + t_sf + r * t_sfr)
-            t_r = w * (s * t_sfr + v[T_H + i] + 2 * r)
-            t_w = s * (s * v[T_C + i] + t_sf + r * t_sfr) + v[T_A + i] + r * (v[T_H + i] + r)
+            t_s = w * (2 * s * t_c + t_sf + r * t_sfr)
+            t_r = w * (s * t_sfr + t_h + 2 * r)
+            t_w = s * (s * t_c + t_sf + r * t_sfr) + t_a + r * (t_h + r)
             t_y = -t_r * q - 2 * t_s * s * (1 - 2 * y) * q * q
             bent = t_s * beta * q  # by rise F / D
             t_rise = t_y + bent * u
@@ -359,7 +417,7 @@ def _cells_back(blocks):
             v[BY_G + i] -= 0.5 * (t_y - t_rise * v[E + i])
             v[BY_GAMMA + i] += 0.5 * t_rise * rise
             v[BY_ETA + i] -= 0.5 * t_log_F
-            v[BY_BETA + i] -= 0.5 * (t_s * rise * u * q - t_log_F * v[DX + i])
+            v[BY_BETA + i] -= 0.5 * (t_s * rise * u * q - t_log_F * dx)
             v[BY_DX + i] = 0.5 * t_log_F * beta
 
 
@@ -369,23 +427,39 @@ def _curves_back(blocks):
     for j in range(len(blocks)):
         v = blocks[j]
         for i in range(LANES):
-            phi, other, _, _, slope = _share(v[PROBIT_PHI + i])
-            rest, shown = v[REST + i], v[SHOWN + i]
-            scaled = v[NU + i] * rest
-            over = 1 / shown - v[NU + i]  # nu / (exp(nu R) - 1)
-            lost = over * rest - 1 if scaled > 1e-5 else -0.5 * scaled
-            t_rest = v[BY_ETA + i] / shown - over
-            v[BY_LOG_PACE + i] += v[BY_BETA + i] * v[BETA + i]
-            bend = 0.5 * BEND * phi / (1 - BEND * phi)  # of log beta, by logit phi over 1 - phi
-            v[BY_PROBIT_PHI + i] += v[BY_LOG_PACE + i] * bend * other * slope
-            v[BY_PROBIT_PHI + i] += other * v[GAMMA + i] * slope * (v[BY_GAMMA + i] - t_rest)
-            by_loss = (t_rest * rest + v[GAMMA + i] * v[BY_GAMMA + i] + 1) / (rest + v[GAMMA + i])
+            kept, lost, _, _, slope_k = _share(v[PROBIT_K + i])
             y, not_y, _, _, slope_y = _share(v[PROBIT_Y + i])
             s, not_s, _, _, slope_s = _share(v[PROBIT_S + i])
-            pull = y * not_s * (by_loss / (not_y + y * s) - v[BY_G + i])
-            v[BY_PROBIT_Y + i] -= slope_y * not_y * (by_loss + pull)
-            v[BY_PROBIT_S + i] += slope_s * (s * pull - by_loss * not_s)
-            v[BY_NU + i] += v[BY_ETA + i] * (scaled + lost) - lost
+            phi, other, _, _, slope = _share(v[PROBIT_PHI + i])
+            nu, g, loss = v[NU + i], v[G + i], v[LOSS + i]
+            rest = other * loss
+            below = rest + v[AWAY + i]
+            # nu / (exp(nu R) - 1), and by log nu what eta and log u have of it
+            over, over_below = 1 / v[SHOWN + i] - nu, 1 / v[SHOWN_BELOW + i] - nu
+            shift = over * rest - 1 if nu * rest > 1e-5 else -0.5 * nu * rest
+            shift_below = over_below * below - 1 if nu * below > 1e-5 else -0.5 * nu * below
+            beta = v[BETA + i]
+            by_log_beta = v[BY_LOG_BETA + i] + v[BY_BETA + i] * beta
+            v[BY_LOG_WAY + i] = -by_log_beta
+            by_fall = (by_log_beta - 1) / (beta * v[WAY + i])
+            by_eta = v[BY_ETA + i] - by_fall
+            v[BY_NU + i] += by_eta * (nu * rest + shift) - shift
+            v[BY_NU + i] += by_fall * (nu * below + shift_below) - shift_below
+            by_away = by_fall / v[SHOWN_BELOW + i] - over_below
+            by_rest = by_eta / v[SHOWN + i] - over + by_away
+            by_loss = other * by_rest + phi * v[BY_GAMMA + i] + 1 / loss
+            by_phi = loss * (v[BY_GAMMA + i] - by_rest)
+            a, b = v[FLOOR_A + i], v[FLOOR_B + i] - 1
+            by_log_g = a + g * v[BY_G + i] - (b + by_loss) * g / (1 - g)
+            by_t = (by_away - by_loss - 1) / (lost + kept * s)
+            by_k = lost * (by_log_g - by_away) - kept * (1 + lost * not_s * by_t)
+            by_y = not_y * (by_log_g - by_loss) - y
+            by_s = s * (kept * not_s * by_t - by_log_g) - not_s * by_away
+            v[BY_PROBIT_K + i] = slope_k * by_k + 6 * PROBIT[1] * v[PROBIT_K + i] / slope_k
+            v[BY_PROBIT_Y + i] = slope_y * by_y + 6 * PROBIT[1] * v[PROBIT_Y + i] / slope_y
+            v[BY_PROBIT_S + i] = slope_s * by_s + 6 * PROBIT[1] * v[PROBIT_S + i] / slope_s
+            by_phi = slope * (phi * other * by_phi + other - phi)
+            v[BY_PROBIT_PHI + i] = by_phi + 6 * PROBIT[1] * v[PROBIT_PHI + i] / slope
 
 
 @numba.njit(**FAST)
@@ -422,11 +496,11 @@ def _walk(sigma2, x, top, a, h, t_a, t_h):
 
 
 @numba.njit(**FAST)
-def _log_density(theta, grad, x, top, first, cells, fixed, prior, constants):
+def _log_density(theta, grad, sloped, x, top, first, start, lean, cells, fixed, prior, constants):
     B, M, K, J = len(top), len(x), first[-1], len(fixed)
     n = N_GLOBAL
     i_tau, i_spread, i_nu, i_lead, i_raw = n, n + B, n + 2 * B, n + 3 * B, n + 4 * B
-    several, capped, s_capped = constants
+    several, capped, s_capped, measured = constants
     i_curve = i_raw + M
     grad[:] = 0.0
     total = 0.0
@@ -445,22 +519,32 @@ def _log_density(theta, grad, x, top, first, cells, fixed, prior, constants):
     s_eta, s_beta, s_gamma = math.exp(theta[3]), math.exp(theta[4]), math.exp(theta[5])
     s_model, s_delta = math.exp(theta[6]), math.exp(theta[7])
     blocks = np.empty((J, _END))
-    blocks[:, BY_NU:Z] = 0.0
-    blocks[-1, :FLOOR_A] = 0.0  # places beyond the last cluster: any numbers that are finite
-    blocks[-1, TAU2:ETA] = 1.0
-    blocks[-1, DX:E] = 0.0
-    blocks[:, FLOOR_A:TAU2] = fixed
-    for row in range(4):
-        for k in range(K):
-            blocks[k // LANES, row * LANES + k % LANES] = theta[i_curve + row * K + k]
+    blocks[:, :FLOOR_A] = 0.0
+    blocks[:, FLOOR_A:OVER_NU] = fixed
+    blocks[:, BY_NU:LOG_P] = 0.0
+    blocks[:, VARIANCE:Z] = 1.0
+    dx, by_dx = np.zeros((2, B, M))  # decades from x_b, shocks and all
     for b in range(B):
-        _scale(blocks, NU, first[b], first[b + 1], math.exp(theta[i_nu + b]))
-        _fill(blocks, TAU2, first[b], first[b + 1], math.exp(2 * theta[i_tau + b]))
+        trend = 0.0
+        for m in range(top[b]):
+            shift = several * s_model * (theta[i_raw + m] - theta[i_raw + top[b]])
+            shift -= s_delta * theta[i_lead + b]
+            dx[b, m] = x[m] - x[top[b]] + shift
+            trend += lean[b, m] * shift
+        nu, stretched = math.exp(theta[i_nu + b]), math.exp(trend)
+        for j in range(start[b], start[b + 1]):
+            for i in range(LANES):
+                blocks[j, NU + i] *= nu
+                blocks[j, WAY + i] *= stretched
+        for row in range(4):
+            for k in range(first[b + 1] - first[b]):
+                at = theta[i_curve + row * K + first[b] + k]
+                blocks[start[b] + k // LANES, row * LANES + k % LANES] = at
 
-    sums = _curves(blocks, K, mu_eta, s_eta, mu_beta, s_beta, s_gamma, capped, s_capped)
+    sums = _curves(blocks, first, start, mu_eta, s_eta, mu_beta, s_beta, s_gamma, capped, s_capped)
     log_p, by_mu_eta, by_s_eta, by_mu_beta, by_s_beta, by_s_gamma = sums
     total += log_p
-    total -= K * (theta[3] + theta[4] + _LOG_2PI)
+    total -= K * (theta[3] + theta[4] + _LOG_2PI) + 0.5 * measured * _LOG_2PI
     grad[0] += by_mu_eta / s_eta
     grad[1] += by_mu_beta / s_beta
     grad[3] += by_s_eta - K
@@ -468,82 +552,71 @@ def _log_density(theta, grad, x, top, first, cells, fixed, prior, constants):
     grad[5] += by_s_gamma
 
     s_var = 1 / (s_delta * s_delta)
-    # Of every benchmark and model: the sums over clusters; a and h of its omega, and derivatives.
-    c, sf, sfr, a, h, t_a, t_h = np.zeros((7, B, M))
-    kept = np.empty((M, J, T_H - DX))
-    for m in range(M):
-        for b in range(B):
-            shift = several * s_model * (theta[i_raw + m] - theta[i_raw + top[b]])
-            if m != top[b]:
-                shift -= s_delta * theta[i_lead + b]
-            _fill(blocks, DX, first[b], first[b + 1], x[m] - x[top[b]] + shift)
-        blocks[:, Z:LOG_V] = cells[m]
-        _cells(blocks)
-        _copy(blocks, DX, kept[m], 0)
-        for b in range(B):
-            low, high = first[b], first[b + 1]
-            sum_ff = sum_f = sum_fr = sum_0 = sum_r = sum_rr = sum_log = 0.0
-            for j in range(low // LANES, (high - 1) // LANES + 1):
-                v = blocks[j]
-                for i in range(max(low - j * LANES, 0), min(high - j * LANES, LANES)):
-                    s, r, w = v[S + i], v[R + i], v[W + i]
-                    sum_log += v[LOG_V + i]
-                    sum_f += s * w
-                    sum_ff += s * s * w
-                    sum_fr += s * r * w
-                    sum_0 += w
-                    sum_r += r * w
-                    sum_rr += r * r * w
-            if m == top[b]:  # its shocks are in the curves and in the lead
-                sum_ff = sum_f = sum_fr = 0.0
-            sf[b, m], sfr[b, m], c[b, m] = sum_f, sum_fr, sum_ff + s_var
-            a[b, m] = sum_0 - sum_f * sum_f / c[b, m]
-            h[b, m] = sum_r - sum_f * sum_fr / c[b, m]
-            quad = sum_rr - sum_fr * sum_fr / c[b, m]
-            total -= 0.5 * (quad + sum_log + math.log(c[b, m] / s_var))
-
+    lanes, kept = np.empty((_SUMS, LANES)), np.empty((M, np.max(start[1:] - start[:-1]), WR - E))
+    # Of every model: the sums over clusters, a and h of its omega, and derivatives.
+    c, sf, sfr, a, h, t_a, t_h = np.empty((7, M))
     for b in range(B):
-        sigma2 = math.exp(2 * (theta[2] + theta[i_spread + b]))
-        value, by_log_sigma = _walk(sigma2, x, top[b], a[b], h[b], t_a[b], t_h[b])
+        own, last = blocks[start[b] : start[b + 1]], top[b]
+        tau2, sigma2 = (
+            math.exp(2 * theta[i_tau + b]),
+            math.exp(2 * (theta[2] + theta[i_spread + b])),
+        )
+        for m in range(last + 1):
+            for j in range(len(own)):
+                for i in range(2 * LANES):
+                    own[j, Z + i] = cells[m, start[b] + j, i]
+            _cells(own, dx[b, m], tau2)
+            _sums(own, W, lanes)
+            sum_0, sum_r, sum_rr = _total(lanes[0]), _total(lanes[1]), _total(lanes[2])
+            sum_f, sum_ff, sum_fr = _total(lanes[3]), _total(lanes[4]), _total(lanes[5])
+            if m == last:  # its shocks are in the curves and in the lead
+                sum_ff = sum_f = sum_fr = 0.0
+            sf[m], sfr[m], c[m] = sum_f, sum_fr, sum_ff + s_var
+            a[m] = sum_0 - sum_f * sum_f / c[m]
+            h[m] = sum_r - sum_f * sum_fr / c[m]
+            total -= 0.5 * (sum_rr - sum_fr * sum_fr / c[m] + math.log(c[m] / s_var))
+            _copy(own, E, kept[m], 0)
+            if m % _FEW == _FEW - 1 or m == last:
+                total -= 0.5 * _log_variance(own, lanes[:1])
+
+        value, by_log_sigma = _walk(sigma2, x, last, a, h, t_a, t_h)
         total += value
         grad[2] += by_log_sigma
         grad[i_spread + b] += by_log_sigma
 
-    # t_v: derivative of minus twice the log likelihood by v
-    for m in range(M):
-        _copy(kept[m], 0, blocks, DX)
-        for b in range(B):
-            low, high = first[b], first[b + 1]
-            f, fr, by_a, by_h = sf[b, m], sfr[b, m], t_a[b, m], t_h[b, m]
-            over = 1 / c[b, m]
+        # t_v: derivative of minus twice the log likelihood by v
+        for m in range(last + 1 if sloped else 0):
+            _copy(kept[m], 0, own, E)
+            f, fr, by_a, by_h, over = sf[m], sfr[m], t_a[m], t_h[m], 1 / c[m]
             t_c = (fr * fr + by_a * f * f + by_h * f * fr) * over * over + over
             grad[7] -= 1 - t_c * s_var
-            if m == top[b]:
+            if m == last:
                 t_c = 0.0
-            _fill(blocks, T_H, low, high, by_h)
-            _fill(blocks, T_A, low, high, by_a)
-            _fill(blocks, T_C, low, high, t_c)
-            _fill(blocks, T_SF, low, high, -(2 * by_a * f + by_h * fr) * over)
-            _fill(blocks, T_SFR, low, high, -(2 * fr + by_h * f) * over)
-        _cells_back(blocks)
-        for b in range(B):
-            t_raw = -_sum(blocks, BY_DX, first[b], first[b + 1])
-            if m != top[b]:
-                grad[i_lead + b] += t_raw * s_delta
-                grad[7] += t_raw * s_delta * theta[i_lead + b]
-            t_raw *= several
-            grad[i_raw + m] -= t_raw * s_model
-            grad[i_raw + top[b]] += t_raw * s_model
-            grad[6] -= t_raw * s_model * (theta[i_raw + m] - theta[i_raw + top[b]])
+            t_f, t_fr = -(2 * by_a * f + by_h * fr) * over, -(2 * fr + by_h * f) * over
+            _cells_back(own, dx[b, m], by_h, by_a, t_c, t_f, t_fr)
+            _sums(own, BY_DX, lanes[:1])
+            by_dx[b, m] = _total(lanes[0])
 
+    if not sloped:
+        return total
     _curves_back(blocks)
     for b in range(B):
-        by_tau2 = _sum(blocks, BY_TAU2, first[b], first[b + 1])
-        grad[i_tau + b] += 2 * by_tau2 * math.exp(2 * theta[i_tau + b])
-        grad[i_nu + b] += _sum(blocks, BY_NU, first[b], first[b + 1])
-    for row in range(4):
-        for k in range(K):
-            grad[i_curve + row * K + k] = blocks[k // LANES, (4 + row) * LANES + k % LANES]
+        own, size = blocks[start[b] : start[b + 1]], first[b + 1] - first[b]
+        grad[i_tau + b] += 2 * _sum(own, BY_TAU2, size) * math.exp(2 * theta[i_tau + b])
+        grad[i_nu + b] += _sum(own, BY_NU, size)
+        by_trend = _sum(own, BY_LOG_WAY, size)
+        for m in range(top[b]):
+            by = by_dx[b, m] + lean[b, m] * by_trend
+            grad[i_lead + b] -= by * s_delta
+            grad[7] -= by * s_delta * theta[i_lead + b]
+            by *= several * s_model
+            grad[i_raw + m] += by
+            grad[i_raw + top[b]] -= by
+            grad[6] += by * (theta[i_raw + m] - theta[i_raw + top[b]])
+        for row in range(4):
+            for k in range(size):
+                by = own[k // LANES, BY_PROBIT_K + row * LANES + k % LANES]
+                grad[i_curve + row * K + first[b] + k] = by
     return total
 
 
@@ -554,17 +627,17 @@ _DOUBLES = types.CPointer(types.double)
 def log_density_c(size, phi, gradient, value, packed):
     """The density with C's calling convention, on a preconditioner's coordinates; 0, or 3 where it
     is not finite. packed: `Density.packed`, then `Preconditioner.packed`."""
-    head = numba.carray(packed, (3,))
-    B, M, K = int(head[0]), int(head[1]), int(head[2])
-    J, G = (K - 1) // LANES + 1, int(size) - 4 * K
-    own = _HEAD + M + 2 * B + 1 + (2 * M + 4) * J * LANES + 2 * _PRIORS
+    head = numba.carray(packed, (4,))
+    B, M, K, J = int(head[0]), int(head[1]), int(head[2]), int(head[3])
+    G = int(size) - 4 * K
+    own = _HEAD + M + 2 * B + 1 + B * M + (2 * M + 5) * J * LANES + 2 * _PRIORS
     evidence = _unpack(numba.carray(packed, (own,)))
     first = evidence[2]
     T = N_GLOBAL + len(PER_BENCHMARK) + 1 + M
     change = unpack(numba.carray(packed, (own + size_of(G, T, first),))[own:], G, T, first)
     theta, by_theta, by_phi = np.empty(size), np.empty(size), numba.carray(gradient, (size,))
     stretch(numba.carray(phi, (size,)), theta, *change)
-    log_p = _log_density(theta, by_theta, *evidence)
+    log_p = _log_density(theta, by_theta, True, *evidence)
     gather(by_theta, by_phi, *change)
     numba.carray(value, (1,))[0] = log_p
     return 0 if np.isfinite(log_p) and np.isfinite(by_phi).all() else 3

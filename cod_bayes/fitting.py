@@ -17,8 +17,10 @@ largest ladder model was.
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import metadata
@@ -498,8 +500,8 @@ def fit(
     model: str | Path = "cod",
     *,
     random_seed: int = 0,
-    draws: int = 750,
-    tune: int = 150,
+    draws: int = 850,
+    tune: int = 100,
     chains: int = 4,
     progressbar: bool = True,
     clusterer: object | None = None,
@@ -542,10 +544,14 @@ def fit(
     rng = np.random.default_rng(random_seed)
     # Sums by several threads round otherwise, and the draws would hang on their number.
     with threadpool_limits(1, user_api="blas"):
-        clusters = {
-            name: cluster(b, rng, clusterer, whole=preview)
-            for name, b in evidence.benchmarks.items()
-        }
+        # A caller's clusterer may not be one for several threads.
+        with ThreadPoolExecutor(1 if clusterer else os.cpu_count()) as pool:
+            found = pool.map(
+                lambda b, own: cluster(b, own, clusterer, whole=preview),
+                evidence.benchmarks.values(),
+                rng.spawn(len(evidence.benchmarks)),
+            )
+            clusters = dict(zip(evidence.benchmarks, found, strict=True))
         data = ladder_data(evidence, clusters, spec.constants)
         idata, failed, interrupted = sample(
             spec,

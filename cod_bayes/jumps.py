@@ -34,6 +34,7 @@ _SLOW = 0.3  # effective draws per draw, below which a cluster is offered jumps
 _APART = 1.005  # r_hat, above which it is as well
 _OFFERS = 6  # to every draw
 _MODES = 4
+_EVERY = 3  # draw, of those that the mixture is fitted to
 _WIDER = 1.3  # than the draws: a draw far out in q's tails would be left alone for long
 
 
@@ -52,10 +53,12 @@ def jump(
     shift = found.shift(found.shared(theta))
     left = (theta[..., G:] - shift).reshape(*theta.shape[:2], PER_CLUSTER, K)
     shift = shift.reshape(left.shape)
-    slow = np.array([k for k in range(K) if _is_slow(left[..., k])], dtype=int)
-    for b in np.unique(data.of_cluster[slow]):
+
+    def one(b: int) -> None:
         low, high = density.first[b], density.first[b + 1]
-        own = slow[(slow >= low) & (slow < high)]
+        own = np.array([k for k in range(low, high) if _is_slow(left[..., k])], dtype=int)
+        if not len(own):
+            return
         shared = density.shared_by(b)
         at = np.concatenate([shared, G + found.rows[b]])
         rng = np.random.default_rng([seed, b])
@@ -67,11 +70,15 @@ def jump(
         places = len(shared) + rows + (own - low)[:, None]
         part = Density.of(spec, data.only(b), several=B > 1).packed
         mine = theta[..., at]
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            chains = zip(mine, new, log_q, log_q_new, log_u, strict=True)
-            for done in [pool.submit(_sweep, *chain, places, part) for chain in chains]:
-                done.result()
-        theta[..., at] = mine
+        for chain in zip(mine, new, log_q, log_q_new, log_u, strict=True):
+            _sweep(*chain, places, part)
+        theta[..., G + found.rows[b]] = mine[..., len(shared) :]
+
+    with ThreadPoolExecutor(
+        os.cpu_count() or 1
+    ) as pool:  # one benchmark's clusters know no other's
+        for done in [pool.submit(one, b) for b in range(B)]:
+            done.result()
     return theta
 
 
@@ -79,9 +86,9 @@ def _is_slow(draws: np.ndarray) -> bool:
     """Of one cluster's coordinates (chain, draw, 4)."""
     columns = np.moveaxis(draws, -1, 0)
     enough = _SLOW * draws.shape[0] * draws.shape[1]
-    if not min(float(array_stats.ess(column, method="bulk")) for column in columns) > enough:
+    if not min(float(array_stats.ess(column, method="mean")) for column in columns) > enough:
         return True
-    return not max(float(array_stats.rhat(column, method="rank")) for column in columns) < _APART
+    return not max(float(array_stats.rhat(column, method="split")) for column in columns) < _APART
 
 
 def _offers(
@@ -96,7 +103,7 @@ def _offers(
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # any mixture will do, as long as it is known
-        found = mixture.fit(flat)
+        found = mixture.fit(flat[::_EVERY])
     spread = _WIDER * found.covariances_
     count = len(flat) * _OFFERS
     mode = rng.choice(_MODES, count, p=found.weights_)
@@ -125,19 +132,19 @@ def _sweep(theta, new, log_q, log_q_new, log_u, places, packed):
     """One chain. theta (draw, size) of one benchmark, changed in place; new (draw, cluster, offer,
     4); log q (draw, cluster) of the draws and (draw, cluster, offer); places (cluster, 4) in theta.
     """
-    x, top, first, cells, fixed, prior, constants = _unpack(packed)
+    evidence = _unpack(packed)
     draws, clusters, offers = log_q_new.shape
     gradient, old = np.empty(theta.shape[1]), np.empty(places.shape[1])
     for i in range(draws):
         here = theta[i]
-        now = _log_density(here, gradient, x, top, first, cells, fixed, prior, constants)
+        now = _log_density(here, gradient, False, *evidence)
         for j in range(clusters):
             before = log_q[i, j]
             for o in range(offers):
                 for r in range(len(old)):
                     old[r] = here[places[j, r]]
                     here[places[j, r]] = new[i, j, o, r]
-                then = _log_density(here, gradient, x, top, first, cells, fixed, prior, constants)
+                then = _log_density(here, gradient, False, *evidence)
                 if log_u[i, j, o] < then - now + before - log_q_new[i, j, o]:
                     now, before = then, log_q_new[i, j, o]
                 else:

@@ -38,17 +38,28 @@ leave the likelihood of omega_bm, h omega - a omega^2 / 2, which a Kalman filter
 over the walk. The sampler moves only in curves and scales. eta, log beta and gamma share priors
 over clusters and benchmarks.
 
-The curves' coordinates are what the data at x_b show: the accuracy y, the share s of it that lies
-above the floor, and the irreducible share phi of the loss Lambda behind it,
+The curves' coordinates are what the data show whichever way a curve explains them: the accuracy y
+at x_b, the share kappa of it that a model v_b decades smaller keeps, the share s of what is kept
+that lies above the floor, and the irreducible share phi of the loss at x_b,
 
-    g = y (1 - s),   Lambda = log(1 - g) - log(y s) = log(1 + nu_k exp(eta)) / nu_k + gamma,
-    gamma = phi Lambda
+    g = kappa y (1 - s)
+    Lambda = log(1 - g) - log(y - g),    Lambda' = log(1 - g) - log(kappa y - g)
+    gamma = phi Lambda,    eta = l(Lambda - gamma),    beta v_b = l(Lambda' - gamma) - eta
+    l(R) = log((exp(nu_k R) - 1) / nu_k)       log answer loss, of the loss that compute takes away
 
-With R = (1 - phi) Lambda and u = (1 - exp(-nu_k R)) / nu_k, eta = nu_k R + log u; and
-d(eta, gamma) = Lambda / u d(Lambda, phi) with d(g, Lambda) = 1 / s d(y, s) keeps the priors on eta,
-gamma and g as stated. The fourth coordinate is the pace, beta sqrt(1 - 0.9 phi): data that a steep
-curve to a ceiling fits are fitted by a slower one without. gamma is exponential of mean
-sigma_gamma, or, for the share `capped_share` of the clusters, of mean `capped_loss`.
+v_b = v_k exp(t_b), where t_b is the slope by which the benchmark's shocks rise with log compute: a
+trend of all shocks then moves nothing but the slopes' priors. v_k reaches down to the smallest
+model with a quarter of the largest one's rate. With u(R) = (1 - exp(-nu_k R)) / nu_k and
+t = 1 - kappa + kappa s, so that y - g = y t, the priors on eta, gamma, log beta and g are kept as
+stated by
+
+    |d(eta, gamma, log beta, g) / d(kappa, y, s, phi)|
+        = Lambda / (u(Lambda - gamma) u(Lambda' - gamma) beta v_b t s)
+
+Coordinates at x_b alone (accuracy, floor, phi and slope) are as good, but a flat cluster's floor
+and slope are then pinned by one explanation and free in another, and steps must be as small as the
+tightest asks. gamma is exponential of mean sigma_gamma, or, for the share `capped_share` of the
+clusters, of mean `capped_loss`.
 
 All numbers of the evidence are `pm.Data`: the graph is the same for every evidence and every named
 model. The sampler does not use it: `cod_bayes.density` is the same density, compiled already.
@@ -62,7 +73,7 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 
-from cod_bayes.curves import BEND, PROBIT, LadderData, floor_prior, share
+from cod_bayes.curves import CURVE, PROBIT, LadderData, curves_of, floor_prior, share
 from cod_bayes.spec import Spec
 
 SCALES = ("sigma_eta", "sigma_beta", "sigma_gamma", "sigma_model", "sigma_delta")
@@ -91,6 +102,8 @@ def build(spec: Spec, data: LadderData) -> pm.Model:
         measured = pm.Data("measured", data.measured.astype(float), dims=("cluster", "model"))
         of_cluster = pm.Data("of_cluster", data.of_cluster.astype(np.int64), dims="cluster")
         nu_ratio = pm.Data("nu_ratio", data.nu_ratio, dims="cluster")
+        way = pm.Data("way", data.below[1], dims="cluster")
+        lean = pm.Data("lean", data.lean, dims=("benchmark", "model"))
         member = pm.Data("member", member, dims=("benchmark", "cluster"))
         prior = pm.Data("prior", priors)
         g_a, g_b = pm.Data("g_a", g_a, dims="cluster"), pm.Data("g_b", g_b, dims="cluster")
@@ -115,27 +128,30 @@ def build(spec: Spec, data: LadderData) -> pm.Model:
         lead = pm.Deterministic("lead", sigma_delta * raw_lead, dims="benchmark")
         delta = pm.Deterministic("delta", several * sigma_model * raw, dims="model")
 
-        log_pace = pm.Flat("log_pace", dims="cluster")
-        probit_y, probit_s, probit_phi = (
-            pm.Flat(f"probit_{name}", dims="cluster") for name in ("y", "s", "phi")
-        )
-        log_beta = log_pace - pt.log1p(-BEND * share(probit_phi)) / 2
-        beta = pm.Deterministic("beta", pt.exp(log_beta), dims="cluster")
-        g = pm.Deterministic("g", share(probit_y) * share(-probit_s), dims="cluster")
-        loss = pt.log1p(-g) - pt.log(share(probit_y) * share(probit_s))
+        probits = [pm.Flat(f"probit_{name}", dims="cluster") for name in ("kept", "y", "s", "phi")]
+        trend = pt.dot(lean, delta) - (delta[top] + lead) * pt.sum(lean, axis=1)
         wide = nu_ratio * nu[of_cluster]
-        scaled = wide * share(-probit_phi) * loss
-        log_u = pt.log(-pt.expm1(-scaled) / wide)
-        gamma = pm.Deterministic("gamma", share(probit_phi) * loss, dims="cluster")
-        eta = pm.Deterministic("eta", scaled + log_u, dims="cluster")
+        reach = way * pt.exp(trend[of_cluster])
+        curves = curves_of(probits, wide, reach)
+        eta, beta, gamma, g = (
+            pm.Deterministic(name, curve, dims="cluster")
+            for name, curve in zip(CURVE, curves, strict=True)
+        )
         curve_prior = pm.logp(pm.Normal.dist(mu_eta, sigma_eta), eta)
-        curve_prior += pm.logp(pm.Normal.dist(mu_beta, sigma_beta), log_beta)
+        curve_prior += pm.logp(pm.Normal.dist(mu_beta, sigma_beta), pt.log(beta))
         few = pt.log1p(-capped_share) + pm.logp(pm.Exponential.dist(scale=sigma_gamma), gamma)
         many = pt.log(capped_share) + pm.logp(pm.Exponential.dist(scale=capped_loss), gamma)
         curve_prior += pt.logaddexp(few, many)
         curve_prior += pm.logp(pm.Beta.dist(g_a, g_b), g)
-        jacobian = pt.log(loss) - log_u - pt.log(share(probit_s))
-        for probit in (probit_y, probit_s, probit_phi):
+        kept, y, s = map(share, probits[:3])
+        t = 1 - kept * (1 - s)
+        loss = pt.log1p(-g) - pt.log(y * t)
+        rest = loss - gamma
+        below = rest + pt.log(t) - pt.log(kept * s)
+        jacobian = pt.log(loss) - pt.log(t * s * beta * reach)
+        for left in (rest, below):
+            jacobian -= pt.log(-pt.expm1(-wide * left) / wide)
+        for probit in probits:
             jacobian += _log_slope(probit)
         pm.Potential("curve_prior", pt.sum(curve_prior + jacobian))
 

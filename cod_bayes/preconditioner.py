@@ -25,6 +25,7 @@ from scipy.linalg import solve_triangular
 from cod_bayes.vector_math import FAST
 
 PER_CLUSTER = 4
+_STEP = 16  # rows of a triangle taken as if they were all as long as the longest
 _RIDGE = 20.0  # draws' worth of doubt about a regression on shared coordinates
 
 
@@ -156,10 +157,23 @@ def unpack(packed, G, T, first):
 
 
 @numba.njit(**FAST)
-def _add(out, row, factor):
-    """out += factor row; many at a time, where a sum over the row would go one by one."""
-    for i in range(len(row)):
-        out[i] += factor * row[i]
+def _add(out, rows, at, stride, factors):
+    """out += factors[j] rows[at + j stride : ...], four rows in one reading of `out`; many places
+    at a time, where a sum over a row would go one by one."""
+    n, left = len(out), len(factors) % 4
+    for j in range(left):
+        f, p = factors[j], rows[at + j * stride : at + j * stride + n]
+        for i in range(n):
+            out[i] += f * p[i]
+    for j in range(left, len(factors), 4):
+        f, g, h, k = factors[j], factors[j + 1], factors[j + 2], factors[j + 3]
+        start = at + j * stride
+        p, start = rows[start : start + n], start + stride
+        q, start = rows[start : start + n], start + stride
+        r, start = rows[start : start + n], start + stride
+        s = rows[start : start + n]
+        for i in range(n):
+            out[i] += f * p[i] + g * q[i] + h * r[i] + k * s[i]
 
 
 @numba.njit(**FAST)
@@ -185,8 +199,7 @@ def stretch(phi, theta, touch, A, A_T, own, own_T, first):
     """theta of phi, in place."""
     G, T, start = len(A), touch.shape[1], 0
     theta[:G] = 0.0
-    for j in range(G):
-        _add(theta[:G], A_T[j], phi[j])
+    _add(theta[:G], A_T.ravel(), 0, G, phi[:G])
     given, made = np.empty(len(phi)), np.empty(len(phi))
     for b in range(len(first) - 1):
         n = PER_CLUSTER * (first[b + 1] - first[b])
@@ -194,9 +207,10 @@ def stretch(phi, theta, touch, A, A_T, own, own_T, first):
             given[j] = phi[touch[b, j]]
         _take(phi[G:], first, b, given[T:])
         made[:n] = 0.0
-        for j in range(T + n):  # W_b is lower triangular
-            above = max(j - T, 0)
-            _add(made[above:n], own_T[start + j * n + above : start + (j + 1) * n], given[j])
+        _add(made[:n], own_T, start, n, given[:T])
+        for j in range(0, n, _STEP):  # W_b is lower triangular
+            at = start + (T + j) * n + j
+            _add(made[j:n], own_T, at, n, given[T + j : T + min(j + _STEP, n)])
         _put(theta[G:], first, b, made)
         start += n * (T + n)
 
@@ -206,16 +220,15 @@ def gather(by_theta, by_phi, touch, A, A_T, own, own_T, first):
     """A gradient by theta to one by phi, in place."""
     G, T, start = len(A), touch.shape[1], 0
     by_phi[:G] = 0.0
-    for i in range(G):
-        _add(by_phi[:G], A[i], by_theta[i])
+    _add(by_phi[:G], A.ravel(), 0, G, by_theta[:G])
     given, made = np.empty(len(by_phi)), np.empty(len(by_phi))
     for b in range(len(first) - 1):
         n = PER_CLUSTER * (first[b + 1] - first[b])
         _take(by_theta[G:], first, b, given)
         made[: T + n] = 0.0
-        for i in range(n):
-            row = start + i * (T + n)
-            _add(made[: T + i + 1], own[row : row + T + i + 1], given[i])
+        for i in range(0, n, _STEP):
+            end = min(i + _STEP, n)
+            _add(made[: T + end], own, start + i * (T + n), T + n, given[i:end])
         for j in range(T):
             by_phi[touch[b, j]] += made[j]
         _put(by_phi[G:], first, b, made[T:])

@@ -23,12 +23,12 @@ from cod_bayes.jumps import jump
 from cod_bayes.preconditioner import Preconditioner
 from cod_bayes.spec import Spec
 
-_FIRST_RUN = (100, 200)  # tune and draws of every chain, for the preconditioner
+_FIRST_RUN = (80, 250)  # tune and draws of every chain, for the preconditioner
 _GUESSES = 2000  # draws of the Laplace approximation, for the first run's
 _SPREAD = 0.3  # of the first run's starts, over the guesses': further out, chains go astray
 _KEPT_DRAWS = 1000  # of every chain
 _FEWEST_DRAWS = 20  # of a chain, for an interrupted run to be kept
-_TARGET_ACCEPT = (0.95, 0.97, 0.985, 0.995)  # of the first run, of the next, of chains run again
+_TARGET_ACCEPT = (0.9, 0.96, 0.98, 0.995)  # of the first run, of the next, of chains run again
 
 
 def sample(
@@ -36,8 +36,8 @@ def sample(
     data: LadderData,
     *,
     random_seed: int,
-    draws: int = 750,
-    tune: int = 150,
+    draws: int = 850,
+    tune: int = 100,
     chains: int = 4,
     attempts: int = 4,
     progressbar: bool = True,

@@ -12,29 +12,48 @@ import numba
 import numpy as np
 
 # Division by zero is infinite rather than an exception, without which loops stay one number at a
-# time. Sums keep their order: a draw must not hang on what a compiler made of its neighbours.
-FAST: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": False}
+# time. Sums keep their order: a draw must not hang on what a compiler made of its neighbours. A
+# product and the sum that takes it are rounded once.
+FAST: dict[str, Any] = {
+    "cache": True,
+    "nogil": True,
+    "error_model": "numpy",
+    "fastmath": {"contract"},
+}
 _LOG2_E, _LN2 = 1 / math.log(2), math.log(2)
 _LN2_HIGH = float.fromhex("0x1.62e42feep-1")  # few bits: its multiples are exact
 _LN2_LOW = 1.9082149292705877e-10
 _ROOT_HALF = np.array(math.sqrt(0.5)).view(np.int64).item()
-_EXP = tuple(1 / math.factorial(k) for k in range(13, -1, -1))
-_LOG = tuple(2 / (2 * k + 1) for k in range(10, -1, -1))
+
+
+def _halves(coefficients: list[float]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Of a polynomial, lowest power first: its even and its odd powers', highest first."""
+    return tuple(coefficients[::2][::-1]), tuple(coefficients[1::2][::-1])
+
+
+_EXP = _halves([1 / math.factorial(k) for k in range(14)])
+_LOG = _halves([2 / (2 * k + 1) for k in range(12)])
 # asin(sqrt v) / sqrt v on [0, 1/2], as a polynomial of 4 v - 1 through its Chebyshev points.
 _POINTS = np.cos(np.pi * (np.arange(21) + 0.5) / 21)
-_ASIN = np.polynomial.chebyshev.chebfit(
+_FITTED = np.polynomial.chebyshev.chebfit(
     _POINTS, np.arcsin(np.sqrt((1 + _POINTS) / 4)) / np.sqrt((1 + _POINTS) / 4), 20
 )
-_ASIN = np.polynomial.chebyshev.cheb2poly(_ASIN)[::-1].tolist()
-_EVEN, _ODD = tuple(_ASIN[::2]), tuple(_ASIN[1::2])  # two short sums: long ones are not unrolled
+_ASIN = np.polynomial.chebyshev.cheb2poly(_FITTED).tolist()
+_EVEN, _ODD = _halves(_ASIN[::2]), _halves(_ASIN[1::2])
 
 
 @numba.njit(forceinline=True, **FAST)
-def _polynomial(v, coefficients):
+def _sum(v, coefficients):
     total = coefficients[0]
     for k in range(1, len(coefficients)):
         total = total * v + coefficients[k]
     return total
+
+
+@numba.njit(forceinline=True, **FAST)
+def _polynomial(v, halves):
+    """Two sums side by side: each waits for its own last step only."""
+    return _sum(v * v, halves[0]) + v * _sum(v * v, halves[1])
 
 
 @numba.njit(forceinline=True, **FAST)
@@ -54,6 +73,13 @@ def log(v):
     m = np.int64(bits - (n << 52)).view(np.float64)
     s = (m - 1) / (m + 1)
     return n * _LN2 + s * _polynomial(s * s, _LOG)
+
+
+@numba.njit(forceinline=True, **FAST)
+def log1p(v):
+    """log(1 + v) of a v that is not negative, relative to itself (Kahan)."""
+    more = 1 + v
+    return log(more) * (v / (more - 1)) if more > 1 else v
 
 
 @numba.njit(forceinline=True, **FAST)

@@ -9,7 +9,16 @@ import pytest
 import xarray as xr
 from scipy import stats
 
-from cod_bayes.curves import DIMS, PARAMETERS, PROBIT, LadderData, accuracy, floor_prior, share
+from cod_bayes.curves import (
+    CURVE,
+    DIMS,
+    PARAMETERS,
+    PROBIT,
+    LadderData,
+    accuracy,
+    floor_prior,
+    share,
+)
 from cod_bayes.density import GLOBAL, N_GLOBAL, Density
 from cod_bayes.fitting import Fit
 from cod_bayes.generate import log_likelihood, log_prior, prior_draws, replicate
@@ -66,7 +75,7 @@ def as_values(data, theta):
     names += ["sigma_gamma_log__", "sigma_model_log__", "sigma_delta_log__"]
     value = dict(zip(names, theta[:8], strict=True))
     blocks = {"tau_log__": B, "spread_omega_log__": B, "nu_log__": B, "raw_lead": B}
-    blocks |= {"raw_delta": M, "log_pace": K, "probit_y": K, "probit_s": K, "probit_phi": K}
+    blocks |= {"raw_delta": M, "probit_kept": K, "probit_y": K, "probit_s": K, "probit_phi": K}
     parts = np.split(theta[8:], np.cumsum(list(blocks.values()))[:-1])
     return value | dict(zip(blocks, parts, strict=True))
 
@@ -186,22 +195,35 @@ def log_jacobian(data, theta):
     """Of the parameters that `log_prior` speaks of, by the coordinates; numeric where coupled."""
     v = as_values(data, theta)
     scales = [np.sum(v[name]) for name in v if name.endswith("_log__")]
-    log_beta = v["log_pace"] - 0.5 * np.log(1 - 0.9 * share(v["probit_phi"]))
-    total = np.sum(scales) + log_beta.sum()
+    total = np.sum(scales)
 
-    def curve(u, nu):
-        y, s, phi = share(u)
-        loss = -np.log(y * s / (1 - y * (1 - s)))
-        return np.array(
-            [np.log(np.expm1(nu * (1 - phi) * loss) / nu), phi * loss, y * (1 - s)]  # eta gamma g
-        )
+    def curve(u, nu, reach):
+        kept, y, s, phi = share(u)
+        g = kept * y * (1 - s)
+        loss, below = (-np.log((at - g) / (1 - g)) for at in (y, kept * y))
+        gamma = phi * loss
+        eta, high = (np.log(np.expm1(nu * (left - gamma)) / nu) for left in (loss, below))
+        return np.array([eta, (high - eta) / reach, gamma, g])
 
     nu = data.nu_ratio * np.exp(v["nu_log__"])[data.of_cluster]
-    for *u, of in np.column_stack([v["probit_y"], v["probit_s"], v["probit_phi"], nu]):
-        h = 1e-5 * np.eye(3)
-        d = np.column_stack([(curve(u + e, of) - curve(u - e, of)) / 2e-5 for e in h])
-        total += np.log(abs(np.linalg.det(d)))
+    probits = [v[f"probit_{name}"] for name in ("kept", "y", "s", "phi")]
+    p = Density.of(SPEC, data).constrain(theta)
+    for k, (*u, of) in enumerate(np.column_stack([*probits, nu])):
+        reach = data.below[1][k] * np.exp(trend(data, p, data.of_cluster[k]))
+        at = curve(np.array(u), of, reach)
+        np.testing.assert_allclose([p[name][k] for name in CURVE], at, rtol=1e-9)
+        h = 1e-5 * np.eye(4)
+        d = [(curve(u + e, of, reach) - curve(u - e, of, reach)) / 2e-5 for e in h]
+        total += np.log(abs(np.linalg.det(np.column_stack(d))))
     return total
+
+
+def trend(data, p, b):
+    """The slope of a benchmark's shocks over log compute, through 0 at its largest model."""
+    below = np.arange(data.top[b])
+    away = data.x[below] - data.x_ref[b]
+    shift = p["delta"][below] - p["delta"][data.top[b]] - p["lead"][b]
+    return np.linalg.lstsq(away[:, None], shift, rcond=None)[0].item()
 
 
 def test_share_is_the_normal_s_distribution_function_to_two_in_ten_thousand():
@@ -277,19 +299,21 @@ def fixed_data():
 
 def test_golden_numbers_of_the_model_named_cod():
     """A released name keeps its meaning: a change of these numbers is a new model's name."""
-    density = Density.of(SPEC, fixed_data())
-    coordinate = np.arange(density.size)
-    head = np.array([0.4, -0.7, -3.8, 0.1, -0.9, -1.2, -2.5, -2.0])
-    theta = 0.3 * np.sin(1.0 + coordinate) - 0.5
-    theta[:8] = head + 0.1 * np.cos(coordinate[:8])
-    value, gradient = density(theta)
-    assert value == pytest.approx(GOLDEN_VALUE, rel=1e-9)
-    assert gradient @ np.cos(coordinate) == pytest.approx(GOLDEN_SLOPE, rel=1e-8)
+    data = fixed_data()
+    size = {(): (), **{(dim,): (len(names),) for dim, names in data.coords.items()}}
+    p = {}
+    for i, name in enumerate(PARAMETERS):
+        shape = size[DIMS.get(name, ())]
+        p[name] = 0.3 + 0.1 * np.sin(1.0 + i + np.arange(np.prod(shape))).reshape(shape)
+    p["mu_omega"] = np.array(-3.8)
+    assert log_likelihood(data, p).sum() == pytest.approx(GOLDEN_LIKELIHOOD, rel=1e-9)
+    prior = sum(np.sum(term) for term in log_prior(SPEC, data, p).values())
+    assert prior == pytest.approx(GOLDEN_PRIOR, rel=1e-9)
     assert {name: SPEC.constants[name] for name in GOLDEN_CONSTANTS} == GOLDEN_CONSTANTS
 
 
-GOLDEN_VALUE = -177.9193117539819
-GOLDEN_SLOPE = -165.3217903266916
+GOLDEN_LIKELIHOOD = -6.377370770331819
+GOLDEN_PRIOR = -306.06242795519256
 GOLDEN_CONSTANTS = {"capped_share": 0.25, "capped_loss": 4.0, "chance_items": 30.0}
 GOLDEN_CONSTANTS |= {"nu_ratio_cluster": 0.5, "nu_ratio_zero": 0.2, "nu_ratio_outliers": 1.5}
 GOLDEN_CONSTANTS |= {"predictable_probability": 0.5}
