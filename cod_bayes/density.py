@@ -259,6 +259,7 @@ def _sums(blocks, row, lanes):
 
 @numba.njit(**FAST)
 def _total(lanes):
+    """Of one row of `_sums`."""
     total = 0.0
     for i in range(LANES):
         total += lanes[i]
@@ -497,6 +498,7 @@ def _walk(sigma2, x, top, a, h, t_a, t_h):
 
 @numba.njit(**FAST)
 def _log_density(theta, grad, sloped, x, top, first, start, lean, cells, fixed, prior, constants):
+    """The log density at theta; grad is its gradient if `sloped`, else spoilt."""
     B, M, K, J = len(top), len(x), first[-1], len(fixed)
     n = N_GLOBAL
     i_tau, i_spread, i_nu, i_lead, i_raw = n, n + B, n + 2 * B, n + 3 * B, n + 4 * B
@@ -557,10 +559,8 @@ def _log_density(theta, grad, sloped, x, top, first, start, lean, cells, fixed, 
     c, sf, sfr, a, h, t_a, t_h = np.empty((7, M))
     for b in range(B):
         own, last = blocks[start[b] : start[b + 1]], top[b]
-        tau2, sigma2 = (
-            math.exp(2 * theta[i_tau + b]),
-            math.exp(2 * (theta[2] + theta[i_spread + b])),
-        )
+        tau2 = math.exp(2 * theta[i_tau + b])
+        sigma2 = math.exp(2 * (theta[2] + theta[i_spread + b]))
         for m in range(last + 1):
             for j in range(len(own)):
                 for i in range(2 * LANES):

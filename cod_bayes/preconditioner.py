@@ -147,11 +147,11 @@ def size_of(G, T, first):
 
 @numba.njit(cache=True, nogil=True)
 def unpack(packed, G, T, first):
-    """touch, A, its transpose, own, its transpose, and `first`, of `packed`."""
+    """touch; A, its transpose, own and its transpose in one row each; `first`, of `packed`."""
     p, B = packed.view(np.float32), len(first) - 1
     touch, i = p[: B * T].astype(np.int64).reshape((B, T)), B * T
-    A, i = p[i : i + G * G].reshape((G, G)), i + G * G
-    A_T, i = p[i : i + G * G].reshape((G, G)), i + G * G
+    A, i = p[i : i + G * G], i + G * G
+    A_T, i = p[i : i + G * G], i + G * G
     half = (len(p) - i) // 2
     return touch, A, A_T, p[i : i + half], p[i + half :], first
 
@@ -197,9 +197,9 @@ def _put(rows, first, b, own):
 @numba.njit(**FAST)
 def stretch(phi, theta, touch, A, A_T, own, own_T, first):
     """theta of phi, in place."""
-    G, T, start = len(A), touch.shape[1], 0
+    G, T, start = len(phi) - PER_CLUSTER * first[-1], touch.shape[1], 0
     theta[:G] = 0.0
-    _add(theta[:G], A_T.ravel(), 0, G, phi[:G])
+    _add(theta[:G], A_T, 0, G, phi[:G])
     given, made = np.empty(len(phi)), np.empty(len(phi))
     for b in range(len(first) - 1):
         n = PER_CLUSTER * (first[b + 1] - first[b])
@@ -218,9 +218,9 @@ def stretch(phi, theta, touch, A, A_T, own, own_T, first):
 @numba.njit(**FAST)
 def gather(by_theta, by_phi, touch, A, A_T, own, own_T, first):
     """A gradient by theta to one by phi, in place."""
-    G, T, start = len(A), touch.shape[1], 0
+    G, T, start = len(by_phi) - PER_CLUSTER * first[-1], touch.shape[1], 0
     by_phi[:G] = 0.0
-    _add(by_phi[:G], A.ravel(), 0, G, by_theta[:G])
+    _add(by_phi[:G], A, 0, G, by_theta[:G])
     given, made = np.empty(len(by_phi)), np.empty(len(by_phi))
     for b in range(len(first) - 1):
         n = PER_CLUSTER * (first[b + 1] - first[b])

@@ -253,7 +253,7 @@ def bar_sampling(quick: bool) -> Iterator[Line]:
     def split(values: np.ndarray) -> Iterator[np.ndarray]:
         yield from values.reshape(*values.shape[:2], -1).transpose(2, 0, 1)
 
-    draws, plain_draws = (100, 100) if quick else (750, 1000)  # each one's own default
+    draws, plain_draws = (100, 100) if quick else (850, 1000)  # each one's own default
     sample(spec, data, random_seed=0, draws=50, tune=50, progressbar=False)  # compiles or loads
     start = time.perf_counter()
     idata, *_ = sample(spec, data, random_seed=1, draws=draws, progressbar=False)
