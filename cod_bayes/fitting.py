@@ -722,7 +722,7 @@ def _add_groups(
         },
         {"item": np.concatenate([evidence.benchmarks[name]["item"].values for name in member])},
     )
-    groups["anchors"] = _anchors(evidence, member)
+    groups["anchors"] = _anchors(evidence, member, spec.constants["assumed_trials"])
     for name, group in groups.items():
         idata[name] = xr.DataTree(group)
 
@@ -759,8 +759,11 @@ def _constants(
     return xr.Dataset(values, data.coords)
 
 
-def _anchors(evidence: Evidence, member: dict[str, np.ndarray]) -> xr.Dataset:
-    """Each anchor's accuracy on the subset and the rest, and its trials on the rest."""
+def _anchors(
+    evidence: Evidence, member: dict[str, np.ndarray], assumed_trials: float
+) -> xr.Dataset:
+    """Each anchor's accuracy on the subset and the rest, and its trials on the rest: the assumed
+    ones where any are not counted."""
     names = list(evidence.models.index[evidence.models["role"] == "anchor"])
     table = np.full((3, len(member), len(names)), np.nan)
     for b, (name, weight) in enumerate(member.items()):
@@ -775,7 +778,8 @@ def _anchors(evidence: Evidence, member: dict[str, np.ndarray]) -> xr.Dataset:
             if inside.sum() < 1 or outside.sum() < 1:
                 continue
             rate = np.where(seen, rate, 0.0)
-            trials = outside @ np.where(np.isfinite(n), n, 1e3)
+            counted = np.isfinite(n[outside > 0]).all()
+            trials = outside @ np.nan_to_num(n) if counted else assumed_trials
             parts = inside @ rate / inside.sum(), outside @ rate / outside.sum(), trials
             table[:, b, j] = parts
     dims = ("benchmark", "anchor")

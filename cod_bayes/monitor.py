@@ -213,7 +213,8 @@ def read_checkpoints(table: pd.DataFrame | str | Path) -> pd.DataFrame:
     Args:
         table: or the path of a .parquet, .csv, .tsv or .jsonl file. Columns benchmark, compute and
             either n_correct and n_trials or score; one row per benchmark or per item, and items
-            are averaged. Other columns are ignored.
+            are averaged. Other columns are ignored. A score without counts is taken as free of
+            sampling noise: give counts where answers are few.
 
     Raises:
         ValueError: a missing column, no rows, or a number that cannot be.
