@@ -83,11 +83,12 @@ class LadderData:
     @property
     def lean(self) -> np.ndarray:
         """Weights of the models' shocks in a benchmark's trend: the slope, through 0 at x_b, by
-        which they rise with log compute. (benchmark, model), per decade"""
+        which they rise with log compute; less of it where the models are all but one. (benchmark,
+        model), per decade"""
         lean = np.zeros((len(self.benchmark), len(self.model)))
         for b, top in enumerate(self.top):
             away = self.x[:top] - self.x[top]
-            lean[b, :top] = away / np.sum(away**2)
+            lean[b, :top] = away / max(np.sum(away**2), _LEAST_WAY**2)
         return lean
 
     def only(self, b: int) -> LadderData:

@@ -100,7 +100,7 @@ class Density:
         arrays = [head, data.x, data.top, first, data.lean, cells, fixed, prior]
         packed = np.concatenate([np.ravel(np.asarray(v, dtype=float)) for v in arrays])
 
-        # Of each cluster the last measured model, and the one below.
+        # Of each cluster the last measured model, and that of its second accuracy.
         last = M - 1 - np.argmax(data.measured[:, ::-1], axis=1)
         y, y_below = np.clip(np.sin(data.z[np.arange(K), [last, below]]) ** 2, 0.01, 0.99)
         kept = np.clip(y_below / y, 0.05, 0.97)
@@ -195,7 +195,7 @@ WAY, NU, OVER_NU = _ROWS[11:14]
 ETA, BETA, GAMMA, G, LOSS, AWAY, SHOWN, SHOWN_BELOW = _ROWS[14:22]
 BY_NU, BY_TAU2, BY_ETA, BY_BETA, BY_LOG_BETA, BY_GAMMA, BY_G = _ROWS[22:29]
 BY_LOG_WAY, LOG_P = _ROWS[29:31]
-VARIANCE = _ROWS[31]  # the product over models
+VARIANCE = _ROWS[31]  # the product over some models
 Z, NOISE = _ROWS[32:34]  # at one ladder model, as all that follows
 E, R, Y, Q, T, U, W = _ROWS[34:41]  # kept of every model
 WR, WRR, WS, WSS, WSR = _ROWS[41:46]  # with W, what sums over clusters are taken of

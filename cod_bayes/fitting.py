@@ -545,7 +545,7 @@ def fit(
     # Sums by several threads round otherwise, and the draws would hang on their number.
     with threadpool_limits(1, user_api="blas"):
         # A caller's clusterer may not be one for several threads.
-        with ThreadPoolExecutor(1 if clusterer else os.cpu_count()) as pool:
+        with ThreadPoolExecutor(1 if clusterer is not None else os.cpu_count()) as pool:
             found = pool.map(
                 lambda b, own: cluster(b, own, clusterer, whole=preview),
                 evidence.benchmarks.values(),

@@ -34,7 +34,7 @@ _SLOW = 0.3  # effective draws per draw, below which a cluster is offered jumps
 _APART = 1.005  # r_hat, above which it is as well
 _OFFERS = 6  # to every draw
 _MODES = 4
-_EVERY = 3  # draw, of those that the mixture is fitted to
+_MANY, _EVERY = 300, 3  # so many draws, of which the mixture is fitted to every third
 _WIDER = 1.3  # than the draws: a draw far out in q's tails would be left alone for long
 
 
@@ -54,13 +54,13 @@ def jump(
     left = (theta[..., G:] - shift).reshape(*theta.shape[:2], PER_CLUSTER, K)
     shift = shift.reshape(left.shape)
 
-    def one(b: int) -> None:
+    def offers(b: int) -> list[tuple[np.ndarray, ...]]:
+        """Of every chain what `_sweep` takes; empty where no cluster of the benchmark is slow."""
         low, high = density.first[b], density.first[b + 1]
         own = np.array([k for k in range(low, high) if _is_slow(left[..., k])], dtype=int)
         if not len(own):
-            return
+            return []
         shared = density.shared_by(b)
-        at = np.concatenate([shared, G + found.rows[b]])
         rng = np.random.default_rng([seed, b])
         offered = [_offers(left[..., k], rng) for k in own]
         new, log_q, log_q_new = (np.stack(each, axis=2) for each in zip(*offered, strict=True))
@@ -69,16 +69,18 @@ def jump(
         rows = (high - low) * np.arange(PER_CLUSTER)
         places = len(shared) + rows + (own - low)[:, None]
         part = Density.of(spec, data.only(b), several=B > 1).packed
-        mine = theta[..., at]
-        for chain in zip(mine, new, log_q, log_q_new, log_u, strict=True):
-            _sweep(*chain, places, part)
-        theta[..., G + found.rows[b]] = mine[..., len(shared) :]
+        mine = theta[..., np.concatenate([shared, G + found.rows[b]])]
+        chains = zip(mine, new, log_q, log_q_new, log_u, strict=True)
+        return [(*chain, places, part) for chain in chains]
 
-    with ThreadPoolExecutor(
-        os.cpu_count() or 1
-    ) as pool:  # one benchmark's clusters know no other's
-        for done in [pool.submit(one, b) for b in range(B)]:
-            done.result()
+    # One benchmark's clusters know no other's, one chain no other.
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # any mixture will do, as long as it is known
+        offered = list(pool.map(offers, range(B)))
+        list(pool.map(lambda chain: _sweep(*chain), [c for chains in offered for c in chains]))
+    for b, chains in enumerate(offered):
+        for c, (mine, *_) in enumerate(chains):
+            theta[c][:, G + found.rows[b]] = mine[:, -len(found.rows[b]) :]
     return theta
 
 
@@ -101,9 +103,7 @@ def _offers(
     mixture = GaussianMixture(
         _MODES, reg_covar=1e-4, init_params="k-means++", random_state=int(rng.integers(2**31))
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # any mixture will do, as long as it is known
-        found = mixture.fit(flat[::_EVERY])
+    found = mixture.fit(flat[:: _EVERY if len(flat) > _MANY else 1])
     spread = _WIDER * found.covariances_
     count = len(flat) * _OFFERS
     mode = rng.choice(_MODES, count, p=found.weights_)

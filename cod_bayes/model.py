@@ -39,22 +39,22 @@ over the walk. The sampler moves only in curves and scales. eta, log beta and ga
 over clusters and benchmarks.
 
 The curves' coordinates are what the data show whichever way a curve explains them: the accuracy y
-at x_b, the share kappa of it that a model v_b decades smaller keeps, the share s of what is kept
+at x_b, the share kappa of it that a model v decades smaller keeps, the share s of what is kept
 that lies above the floor, and the irreducible share phi of the loss at x_b,
 
     g = kappa y (1 - s)
     Lambda = log(1 - g) - log(y - g),    Lambda' = log(1 - g) - log(kappa y - g)
-    gamma = phi Lambda,    eta = l(Lambda - gamma),    beta v_b = l(Lambda' - gamma) - eta
+    gamma = phi Lambda,    eta = l(Lambda - gamma),    beta v = l(Lambda' - gamma) - eta
     l(R) = log((exp(nu_k R) - 1) / nu_k)       log answer loss, of the loss that compute takes away
 
-v_b = v_k exp(t_b), where t_b is the slope by which the benchmark's shocks rise with log compute: a
-trend of all shocks then moves nothing but the slopes' priors. v_k reaches down to the smallest
-model with a quarter of the largest one's rate. With u(R) = (1 - exp(-nu_k R)) / nu_k and
-t = 1 - kappa + kappa s, so that y - g = y t, the priors on eta, gamma, log beta and g are kept as
-stated by
+v = v_k exp(t_b), where t_b is the slope by which the benchmark's shocks rise with log compute: a
+small trend of all shocks then moves nothing but the slopes' priors. v_k is `LadderData.below`, down
+to the smallest model with a quarter of the largest one's rate. With
+u(R) = (1 - exp(-nu_k R)) / nu_k and t = 1 - kappa + kappa s, so that y - g = y t, the priors on
+eta, gamma, log beta and g are kept as stated by
 
     |d(eta, gamma, log beta, g) / d(kappa, y, s, phi)|
-        = Lambda / (u(Lambda - gamma) u(Lambda' - gamma) beta v_b t s)
+        = Lambda / (u(Lambda - gamma) u(Lambda' - gamma) beta v t s)
 
 Coordinates at x_b alone (accuracy, floor, phi and slope) are as good, but a flat cluster's floor
 and slope are then pinned by one explanation and free in another, and steps must be as small as the

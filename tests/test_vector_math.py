@@ -4,7 +4,7 @@ import numba
 import numpy as np
 import pytest
 
-from cod_bayes.vector_math import FAST, asin_sqrt, exp, log
+from cod_bayes.vector_math import FAST, asin_sqrt, exp, log, log1p
 
 
 @numba.njit(**FAST | {"cache": False})
@@ -31,6 +31,11 @@ def test_exp_stays_finite_beyond_its_range():
 def test_log():
     v = np.concatenate([10.0 ** np.linspace(-300, 300, 40_001), 1 + np.linspace(-0.3, 0.5, 999)])
     np.testing.assert_allclose(of(log, v), np.log(v), rtol=1e-14, atol=1e-16)
+
+
+def test_log1p():
+    v = np.concatenate([10.0 ** np.linspace(-300, 300, 40_001), [0.0]])
+    np.testing.assert_allclose(of(log1p, v), np.log1p(v), rtol=1e-14)
 
 
 @pytest.mark.parametrize("values", [np.linspace(0, 1, 40_001), 10.0 ** np.linspace(-12, 0, 999)])
