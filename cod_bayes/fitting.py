@@ -17,10 +17,8 @@ largest ladder model was.
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import metadata
@@ -544,14 +542,11 @@ def fit(
     rng = np.random.default_rng(random_seed)
     # Sums by several threads round otherwise, and the draws would hang on their number.
     with threadpool_limits(1, user_api="blas"):
-        # A caller's clusterer may not be one for several threads.
-        with ThreadPoolExecutor(1 if clusterer is not None else os.cpu_count()) as pool:
-            found = pool.map(
-                lambda b, own: cluster(b, own, clusterer, whole=preview),
-                evidence.benchmarks.values(),
-                rng.spawn(len(evidence.benchmarks)),
-            )
-            clusters = dict(zip(evidence.benchmarks, found, strict=True))
+        seeds = rng.spawn(len(evidence.benchmarks))
+        clusters = {
+            name: cluster(b, own, clusterer, whole=preview)
+            for (name, b), own in zip(evidence.benchmarks.items(), seeds, strict=True)
+        }
         data = ladder_data(evidence, clusters, spec.constants)
         idata, failed, interrupted = sample(
             spec,
