@@ -51,25 +51,18 @@ class Density:
     """`density(theta) -> (log density, gradient)` of one evidence under one named model.
 
     Attributes:
-        shape: B, M, K.
+        data: the evidence.
+        several: whether models have shocks of their own.
         packed: all numbers of the evidence and the priors in one row, as `_unpack` reads it.
         start_values: (size,) where the climb to the mode sets out from.
         first: (B + 1,) where each benchmark's clusters begin.
-        nu_ratio: (K,) nu_k over nu_b.
-        way: (K,) decades from x_b down to where a cluster's second accuracy is.
-        top, lean: (B,) and (B, M) of `LadderData`.
-        several: whether models have shocks of their own.
     """
 
-    shape: tuple[int, int, int]
+    data: LadderData
+    several: bool
     packed: np.ndarray
     start_values: np.ndarray
     first: np.ndarray
-    nu_ratio: np.ndarray
-    way: np.ndarray
-    top: np.ndarray
-    lean: np.ndarray
-    several: bool
 
     @classmethod
     def of(cls, spec: Spec, data: LadderData, *, several: bool | None = None) -> Density:
@@ -96,9 +89,10 @@ class Density:
         fixed[block, :, lane] = np.column_stack([a, b, log_norm, way, data.nu_ratio])
         several = B > 1 if several is None else several
         constants = [several, *(spec.constants[name] for name in ("capped_share", "capped_loss"))]
-        head = [B, M, K, start[-1], *constants, data.measured.sum()]
+        head = [B, M, K, 0, *constants, data.measured.sum()]
         arrays = [head, data.x, data.top, first, data.lean, cells, fixed, prior]
         packed = np.concatenate([np.ravel(np.asarray(v, dtype=float)) for v in arrays])
+        packed[3] = len(packed)
 
         # Of each cluster the last measured model, and that of its second accuracy.
         last = M - 1 - np.argmax(data.measured[:, ::-1], axis=1)
@@ -108,9 +102,12 @@ class Density:
         scales = np.repeat(prior[N_GLOBAL:, 0], B)
         curves = [ndtri(kept), ndtri(y), ndtri(s), np.full(K, -1.0)]
         values = np.concatenate([prior[:N_GLOBAL, 0], scales, np.zeros(B + M), *curves])
-        return cls(
-            (B, M, K), packed, values, first, data.nu_ratio, way, data.top, data.lean, several
-        )
+        return cls(data, several, packed, values, first)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """B, M, K."""
+        return len(self.data.benchmark), len(self.data.model), len(self.data.cluster)
 
     @property
     def size(self) -> int:
@@ -129,12 +126,12 @@ class Density:
         value = dict(zip(GLOBAL, (part[..., 0] for part in parts[:N_GLOBAL]), strict=True))
         value = {k: v if k.startswith("mu") else np.exp(v) for k, v in value.items()}
         log_tau, log_spread, log_nu, lead, raw, *probits = parts[N_GLOBAL:]
-        of_cluster = np.repeat(np.arange(B), np.diff(self.first))
-        nu = self.nu_ratio * np.exp(log_nu[..., of_cluster])
+        top, of_cluster, lean = self.data.top, self.data.of_cluster, self.data.lean
+        nu = self.data.nu_ratio * np.exp(log_nu[..., of_cluster])
         lead = value["sigma_delta"][..., None] * lead
         delta = float(self.several) * value["sigma_model"][..., None] * raw
-        trend = delta @ self.lean.T - (delta[..., self.top] + lead) * self.lean.sum(axis=1)
-        curves = curves_of(probits, nu, self.way * np.exp(trend[..., of_cluster]))
+        trend = delta @ lean.T - (delta[..., top] + lead) * lean.sum(axis=1)
+        curves = curves_of(probits, nu, self.data.below[1] * np.exp(trend[..., of_cluster]))
         return (
             value
             | {
@@ -151,8 +148,7 @@ class Density:
     def seen(self) -> np.ndarray:
         """Which of the coordinates before the clusters' own touch a cluster: (K, size - 4 K)."""
         B, M, K = self.shape
-        of_cluster = np.repeat(np.arange(B), np.diff(self.first))
-        own = np.tile(of_cluster[:, None] == np.arange(B), len(PER_BENCHMARK) + 1)
+        own = np.tile(self.data.of_cluster[:, None] == np.arange(B), len(PER_BENCHMARK) + 1)
         return np.hstack([np.full((K, N_GLOBAL), True), own, np.full((K, M), True)])
 
     def shared_by(self, b: int) -> np.ndarray:
@@ -217,16 +213,18 @@ def _first_blocks(first):
 @numba.njit(cache=True, nogil=True)
 def _unpack(p):
     """Views into `Density.packed`, in the order of `Density.of`."""
-    B, M, J = int(p[0]), int(p[1]), int(p[3])
+    B, M = int(p[0]), int(p[1])
     i = _HEAD
     x, i = p[i : i + M], i + M
     top, i = p[i : i + B].astype(np.int64), i + B
     first, i = p[i : i + B + 1].astype(np.int64), i + B + 1
+    start = _first_blocks(first)
+    J = start[-1]
     lean, i = p[i : i + B * M].reshape((B, M)), i + B * M
     cells, i = p[i : i + M * J * 2 * LANES].reshape((M, J, 2 * LANES)), i + M * J * 2 * LANES
     fixed, i = p[i : i + J * 5 * LANES].reshape((J, 5 * LANES)), i + J * 5 * LANES
     prior = p[i : i + 2 * _PRIORS].reshape((_PRIORS, 2))
-    return x, top, first, _first_blocks(first), lean, cells, fixed, prior, p[4:_HEAD]
+    return x, top, first, start, lean, cells, fixed, prior, p[4:_HEAD]
 
 
 @numba.njit(**FAST)
@@ -584,8 +582,10 @@ def _log_density(theta, grad, sloped, x, top, first, start, lean, cells, fixed, 
         grad[2] += by_log_sigma
         grad[i_spread + b] += by_log_sigma
 
+        if not sloped:
+            continue
         # t_v: derivative of minus twice the log likelihood by v
-        for m in range(last + 1 if sloped else 0):
+        for m in range(last + 1):
             _copy(kept[m], 0, own, E)
             f, fr, by_a, by_h, over = sf[m], sfr[m], t_a[m], t_h[m], 1 / c[m]
             t_c = (fr * fr + by_a * f * f + by_h * f * fr) * over * over + over
@@ -628,9 +628,8 @@ def log_density_c(size, phi, gradient, value, packed):
     """The density with C's calling convention, on a preconditioner's coordinates; 0, or 3 where it
     is not finite. packed: `Density.packed`, then `Preconditioner.packed`."""
     head = numba.carray(packed, (4,))
-    B, M, K, J = int(head[0]), int(head[1]), int(head[2]), int(head[3])
+    M, K, own = int(head[1]), int(head[2]), int(head[3])
     G = int(size) - 4 * K
-    own = _HEAD + M + 2 * B + 1 + B * M + (2 * M + 5) * J * LANES + 2 * _PRIORS
     evidence = _unpack(numba.carray(packed, (own,)))
     first = evidence[2]
     T = N_GLOBAL + len(PER_BENCHMARK) + 1 + M

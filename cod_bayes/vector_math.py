@@ -1,6 +1,6 @@
 """exp, log, log(1 + v) and arcsine root in arithmetic alone: a compiler then runs a loop of them
-several numbers at a time, which calls of the C library forbid. Errors stay below 1e-14: of
-`asin_sqrt` absolute, of the others relative.
+several numbers at a time, which calls of the C library forbid. Errors stay below 2e-14, absolute,
+of `asin_sqrt`, and below 1e-15, relative, of the others.
 """
 
 from __future__ import annotations
