@@ -24,7 +24,7 @@ from cod_bayes.flat_kernel import improved_mean_shift, smooth_over_ladder
 
 MIN_TRIALS_FOR_MEAN_SHIFT = 17
 _MIN_ITEMS = 20  # fewer items than two clusters of K = 10: the benchmark is one cluster
-_SLICE = 2**16  # items measured at once: bounds the memory
+_SLICE = 2**16  # items split or measured at once: bounds the memory
 
 
 @dataclass(frozen=True)
@@ -114,18 +114,18 @@ def _thin(
     rate: np.ndarray, n_trials: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Split counted cells in two: features from one half of the trials, rates from the other."""
-    counted = np.isfinite(n_trials) & (n_trials > 1) & np.isfinite(rate)
-    n = np.where(counted, np.rint(n_trials), 0).astype(np.int64)
-    y = np.where(counted, np.rint(np.nan_to_num(rate) * n), 0).astype(np.int64)
-    half = n // 2
-    y_half = rng.hypergeometric(y, n - y, half)
-    feature = np.where(counted, y_half / np.maximum(half, 1), rate)
-    kept = n - half
-    return (
-        feature,
-        np.where(counted, (y - y_half) / np.maximum(kept, 1), rate),
-        np.where(counted, kept, n_trials),
-    )
+    feature, rate, n_trials = rate.copy(), rate.copy(), n_trials.copy()
+    for start in range(0, len(rate), _SLICE):
+        part = slice(start, start + _SLICE)
+        counted = np.isfinite(n_trials[part]) & (n_trials[part] > 1) & np.isfinite(rate[part])
+        n = np.rint(n_trials[part][counted]).astype(np.int64)
+        y = np.rint(rate[part][counted] * n).astype(np.int64)
+        half = n // 2
+        y_half = rng.hypergeometric(y, n - y, half)
+        feature[part][counted] = y_half / half
+        rate[part][counted] = (y - y_half) / (n - half)
+        n_trials[part][counted] = n - half
+    return feature, rate, n_trials
 
 
 def _fill_along_ladder(feature: np.ndarray) -> np.ndarray:

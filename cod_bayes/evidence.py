@@ -83,6 +83,7 @@ _NEAR_MISSES = {
 
 # What NumPy's strings drop (NUL) and what no file can hold (half a surrogate pair).
 _UNUSABLE = re.compile("[\x00\ud800-\udfff]")
+_CHUNK = 2**20  # rows of text read at once
 _LONGEST = 1000  # characters of a name: an array of names is as wide as the longest one
 
 _NA = ["", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "-NaN", "-nan", "NULL", "null", "None"]
@@ -412,7 +413,11 @@ def _load_parquet(path: Path, say: _Findings) -> pd.DataFrame:
         _check_columns(names, say)
         # Column by column, encoded at once: a quarter of the time and less memory.
         columns = {name: encoded(file.read([name]).column(0)) for name in names if name in _KNOWN}
-    return pa.table(columns).to_pandas(ignore_metadata=True, split_blocks=True, self_destruct=True)
+    table = pa.table(columns)
+    del columns
+    frame = table.to_pandas(ignore_metadata=True, split_blocks=True, self_destruct=True)
+    pa.default_memory_pool().release_unused()  # it keeps what decoding took: as much as the table
+    return frame
 
 
 def _load_csv(path: Path, separator: str, say: _Findings) -> pd.DataFrame:
@@ -425,7 +430,7 @@ def _load_csv(path: Path, separator: str, say: _Findings) -> pd.DataFrame:
                 f"its columns seem separated by {other!r}: expected {separator!r}; save it so"
             )
     _check_columns(header, say)
-    table = pd.read_csv(
+    parts = pd.read_csv(
         path,
         index_col=False,
         # Names stay as written: "007" is not 7 (categories would be), an item may be called "null".
@@ -433,9 +438,20 @@ def _load_csv(path: Path, separator: str, say: _Findings) -> pd.DataFrame:
         na_values={name: _NA for name in header if name in _NUMBERS},
         float_precision="round_trip",
         low_memory=False,
+        chunksize=_CHUNK,
         **form,
     )
-    return table[[name for name in header if name in _KNOWN]]
+    columns: dict[str, list[pd.Series]] = {name: [] for name in header if name in _KNOWN}
+    for part in parts:  # text as codes at once, as from Parquet
+        for name, read in columns.items():
+            read.append(part[name].astype("category") if name in _TEXT else part[name])
+    return pd.DataFrame({name: _joined(columns.pop(name)) for name in list(columns)})
+
+
+def _joined(parts: list[pd.Series]) -> pd.Series:
+    if isinstance(parts[0].dtype, pd.CategoricalDtype):
+        return pd.Series(pd.api.types.union_categoricals(parts))
+    return pd.concat(parts, ignore_index=True)
 
 
 def _known(table: pd.DataFrame, say: _Findings) -> pd.DataFrame:
@@ -614,7 +630,7 @@ def _extent(
 
 def _floats(raw: pd.Series) -> np.ndarray:
     """float64 (row,); NaN for what is no number."""
-    nothing = np.full(len(raw), np.nan)
+    nothing = np.broadcast_to(np.nan, len(raw))
     if isinstance(raw.dtype, pd.CategoricalDtype):
         raw = raw.astype(object)
     kind = pd.api.types
@@ -656,7 +672,7 @@ def _factor(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
             )
     # Distinct values may share a name (1 and "1").
     order, names = pd.factorize(np.array(texts, dtype=object), sort=True)
-    order = np.append(order, -1).astype(np.int32)  # code -1 reads the last entry
+    order = np.append(order, -1).astype(_code_type(names))  # code -1 reads the last entry
     return _compact(order[codes], np.asarray(names, dtype=object))
 
 
@@ -667,8 +683,13 @@ def _compact(codes: np.ndarray, names: np.ndarray) -> tuple[np.ndarray, np.ndarr
     used[-1] = False  # where code -1 (NaN) has landed
     if used[:-1].all():
         return codes, names
-    remap = np.append(np.cumsum(used[:-1]) - 1, -1).astype(np.int32)
+    remap = np.append(np.cumsum(used[:-1]) - 1, -1).astype(_code_type(names))
     return remap[codes], names[used[:-1]]
+
+
+def _code_type(names: np.ndarray) -> np.dtype:
+    """The smallest type of codes into the names, or -1: a large table has three of them a row."""
+    return np.min_scalar_type(-max(len(names), 1))
 
 
 def _rows(table: pd.DataFrame) -> _Rows:
@@ -683,8 +704,9 @@ def _rows(table: pd.DataFrame) -> _Rows:
             raise EvidenceError(f"{key} is missing (NaN) in {rows.show(lost)}")
         if names[key][0] == "":  # sorted: "" comes first
             raise EvidenceError(f"{key} is an empty string in {rows.show(codes[key] == 0)}")
-        control = [i for i, name in enumerate(names[key]) if has_control(str(name))]
-        if key != "item" and control:  # items are never printed whole
+        if key == "item":  # never printed whole
+            continue
+        if control := [i for i, name in enumerate(names[key]) if has_control(str(name))]:
             raise EvidenceError(
                 f"{key} has control characters in {rows.show(np.isin(codes[key], control))}"
             )
@@ -860,7 +882,8 @@ def _dense(rows: _Rows, models: pd.DataFrame, say: _Findings) -> dict[str, xr.Da
         items = part.names["item"]
         place = models.index.get_indexer(part.names["model"])
         by_compute = np.argsort(place)
-        column = np.argsort(by_compute)  # alphabetical code -> place by compute
+        # alphabetical code -> place by compute
+        column = np.argsort(by_compute).astype(_code_type(by_compute))
         here = models.iloc[place[by_compute]]
         at = part.codes["item"], column[part.codes["model"]]
         rate = np.full((len(items), len(here)), np.nan)

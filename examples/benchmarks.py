@@ -48,8 +48,10 @@ class Line:
 
 # --- in a fresh process ----------------------------------------------------------------------
 
+# The peak is the kernel's of this program alone: getrusage's begins with that of the process which
+# started it, here the simulation's.
 FORECAST = f"""
-import json, resource, sys, time, warnings
+import json, re, sys, time, warnings
 start = time.perf_counter()
 warnings.simplefilter("ignore")
 import cod_bayes
@@ -57,7 +59,8 @@ from cod_bayes.fitting import fit
 imported = time.perf_counter()
 fitted = fit(sys.argv[1], random_seed=1, progressbar=False)
 fitted.forecast([{TARGET}]).summary()
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+with open("/proc/self/status") as status:
+    peak = int(re.search(r"VmHWM:\\s+([0-9]+)", status.read())[1]) / 2**20
 print(json.dumps([time.perf_counter() - start, imported - start, peak, fitted.failed_checks]))
 """
 

@@ -211,6 +211,22 @@ def test_files(tmp_path: Path, suffix: str) -> None:
     assert "Columns not used: zip." in evidence.notes
 
 
+def test_a_long_file_of_text_is_read_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cod_bayes.evidence._CHUNK", 4)  # models of an item in several of them
+    frame = table(items=5, chance=0.25, family="f")
+    frame["n_correct"] = frame["n_correct"].astype(float)
+    frame.loc[[0, 5], ["n_correct", "family"]] = [[np.nan, None], [1.5, "f"]]  # whole, then not
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    same(heard(tmp_path / "t.csv")[0], heard(frame)[0])
+    frame["n_correct"] = frame["n_correct"].astype(object)
+    frame.loc[7, "n_correct"] = "many"
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(EvidenceError, match=r"n_correct must be a number, got 1 row: .*'many'"):
+        read_table(tmp_path / "t.csv")
+
+
 def test_unreadable_files(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such table"):
         read_table(tmp_path / "none.csv")
