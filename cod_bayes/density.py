@@ -30,10 +30,11 @@ from numba import types
 from scipy.optimize import minimize
 from scipy.special import gammaln, ndtri
 
+from cod_bayes.compiled import FAST
 from cod_bayes.curves import CURVE, GLOBAL, PROBIT, LadderData, curves_of, floor_prior
 from cod_bayes.preconditioner import gather, size_of, stretch, unpack
 from cod_bayes.spec import Spec
-from cod_bayes.vector_math import FAST, asin_sqrt, exp, log, log1p
+from cod_bayes.vector_math import asin_sqrt, exp, log, log1p
 
 PER_BENCHMARK = ("tau", "spread_omega", "nu")
 N_GLOBAL = len(GLOBAL)

@@ -22,7 +22,7 @@ import numba
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from cod_bayes.vector_math import FAST
+from cod_bayes.compiled import FAST
 
 PER_CLUSTER = 4
 _STEP = 16  # rows of a triangle taken as if they were all as long as the longest

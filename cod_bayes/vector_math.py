@@ -6,20 +6,12 @@ of `asin_sqrt`, and below 1e-15, relative, of the others.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numba
 import numpy as np
 
-# Division by zero is infinite rather than an exception, without which loops stay one number at a
-# time. Sums keep their order: a draw must not hang on what a compiler made of its neighbours. A
-# product and the sum that takes it are rounded once.
-FAST: dict[str, Any] = {
-    "cache": True,
-    "nogil": True,
-    "error_model": "numpy",
-    "fastmath": {"contract"},
-}
+from cod_bayes.compiled import FAST
+
 _LOG2_E, _LN2 = 1 / math.log(2), math.log(2)
 _LN2_HIGH = float.fromhex("0x1.62e42feep-1")  # few bits: its multiples are exact
 _LN2_LOW = 1.9082149292705877e-10
