@@ -11,6 +11,7 @@ from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cod_bayes.compute import effective_compute
     from cod_bayes.datasets import load_dataset
     from cod_bayes.evidence import Evidence, EvidenceError, EvidenceWarning, read_table
     from cod_bayes.fitting import ConvergenceWarning, Fit, Forecast, Interrupted, fit, load
@@ -24,6 +25,7 @@ __all__ = [
     "Fit",
     "Forecast",
     "Interrupted",
+    "effective_compute",
     "fit",
     "load",
     "load_dataset",
@@ -31,6 +33,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "effective_compute": "compute",
     "Evidence": "evidence",
     "EvidenceError": "evidence",
     "EvidenceWarning": "evidence",

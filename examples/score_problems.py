@@ -1,7 +1,7 @@
 """Scores a Bayesian model and its rivals on a file of forecasting problems, in one command.
 
     python examples/score_problems.py [PROBLEMS.json] [--methods cod end_to_end ...] [--jobs N]
-    python examples/score_problems.py --openlm [all]    OpenLM's single tasks
+    python examples/score_problems.py --openlm [all | effective]    OpenLM's single tasks
 
 A problem is an object with `id`, `file` (a table beside the json), `benchmark`, `subset` (null: all
 of it), `ladder` (models) and `target`; its items are those that all these models answered. Results
@@ -46,7 +46,8 @@ def load(path: Path) -> list[Problem]:
 def load_openlm(path: Path, ladder: str) -> list[Problem]:
     """46 tasks as 46 benchmarks of one item; per corpus, the two largest compute-optimal models.
 
-    ladder: the smaller compute-optimal models ("optimal"), or all models of less compute ("all").
+    ladder: the smaller compute-optimal models ("optimal"), or all models of less compute ("all"),
+    by their effective compute ("effective").
     """
     table = pd.read_parquet(path)
     table = table.assign(benchmark=table["item"])
@@ -58,7 +59,9 @@ def load_openlm(path: Path, ladder: str) -> list[Problem]:
         own = table["family"].eq(problem.family)
         own &= table["benchmark"].isin(problem.evidence.benchmarks)
         own &= table["compute"].lt(problem.compute) | table["model"].eq(problem.target)
-        evidence = read_table(table[own], hold_out=[problem.target])
+        evidence = read_table(
+            table[own], hold_out=[problem.target], effective_compute=ladder == "effective"
+        )
         found.append(replace(problem, evidence=evidence))
     return found
 
@@ -104,8 +107,9 @@ def main(argv: list[str] | None = None) -> int:
         "--openlm",
         nargs="?",
         const="optimal",
-        choices=["optimal", "all"],
-        help="OpenLM's single tasks instead, from compute-optimal or from all smaller models",
+        choices=["optimal", "all", "effective"],
+        help="OpenLM's single tasks instead, from compute-optimal or from all smaller models, the "
+        "latter by compute or by effective compute",
     )
     parser.add_argument("--jobs", type=int, metavar="N", help="processes (default: one per core)")
     parser.add_argument("--seed", type=int, default=0)
