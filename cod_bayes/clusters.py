@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from cod_bayes.evidence import ladder_of
 from cod_bayes.flat_kernel import improved_mean_shift, smooth_over_ladder
 
 MIN_TRIALS_FOR_MEAN_SHIFT = 17
@@ -70,7 +71,7 @@ def cluster(
             it is used whatever the number of trials.
         whole: one cluster, whatever the number of trials.
     """
-    ladder = benchmark.isel(model=np.flatnonzero(benchmark["role"].values == "ladder"))
+    ladder = ladder_of(benchmark)
     rate, n_trials = ladder["rate"].values, ladder["n_trials"].values
     present = np.isfinite(rate)
     counted = np.isfinite(n_trials)

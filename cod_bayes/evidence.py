@@ -52,7 +52,7 @@ import xarray as xr
 
 from cod_bayes.compute import effective_compute as effective
 
-__all__ = ["ROLES", "Evidence", "EvidenceError", "EvidenceWarning", "read_table"]
+__all__ = ["ROLES", "Evidence", "EvidenceError", "EvidenceWarning", "ladder_of", "read_table"]
 
 ROLES = ("ladder", "anchor", "target")
 
@@ -295,6 +295,11 @@ def read_table(
     for text in say.warned:
         warnings.warn(text, EvidenceWarning, stacklevel=2)
     return Evidence(models, parts, tuple(say.notes))
+
+
+def ladder_of(benchmark: xr.Dataset) -> xr.Dataset:
+    """A benchmark of `Evidence.benchmarks` with its ladder models only, a copy."""
+    return benchmark.isel(model=np.flatnonzero(_on_ladder(benchmark)))
 
 
 def _present(models: pd.DataFrame, parts: dict[str, xr.Dataset]) -> np.ndarray:

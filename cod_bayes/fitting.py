@@ -30,7 +30,7 @@ import pandas as pd
 import xarray as xr
 
 from cod_bayes.curves import CURVE, DIMS, PARAMETERS, LadderData, accuracy, arcsine
-from cod_bayes.evidence import Evidence, has_control, read_table
+from cod_bayes.evidence import Evidence, has_control, ladder_of, read_table
 from cod_bayes.files import replacing
 from cod_bayes.mapping import Mapping
 from cod_bayes.spec import Spec, check_spec, load_spec
@@ -730,7 +730,7 @@ def _constants(
     trials = spec.constants["assumed_trials"] * np.bincount(data.of_cluster).astype(float)
     for b, name in enumerate(data.benchmark):
         of = evidence.benchmarks[name]
-        ladder = of.isel(model=np.flatnonzero(of["role"].values == "ladder"))
+        ladder = ladder_of(of)
         at = [data.model.index(m) for m in ladder["model"].values]
         score[b, at] = ladder["rate"].mean("item").values
         total = float(ladder["n_trials"].isel(model=-1).sum(skipna=False))

@@ -4,8 +4,9 @@ Cells j are pairs of a benchmark and a moment of one run, of compute c < C*, the
 
     z_j  = arcsin sqrt score_j(c 10^-lag),   lag ~ N(lag, lag_sd)    posterior draws of one run
     y_j  = arcsin sqrt(observed rate),  rate ~ Binomial(n_j, sin^2(z_j + e_j)) / n_j,
-    e_j  ~ N(0, sqrt(evaluation_noise^2 + tau_b^2))    fresh at every moment, tau_b the posterior's;
-    y_j  = z_j + e_j where n_j is unknown
+    e_j  ~ N(0, sqrt(evaluation_noise^2 + tau_b^2))    fresh at every moment, tau_b the posterior's
+
+n_j of a score without a count is that of the benchmark's largest ladder model, as in a forecast.
 
 The draws are simulated runs with all that the model says of a run: the curves' doubt, the run's own
 shocks in compute, the same at every moment, and a random walk of what no curve follows. A
@@ -52,7 +53,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from cod_bayes.curves import arcsine
-from cod_bayes.fitting import Fit
+from cod_bayes.fitting import Fit, check_names
 
 _STEP = 0.3  # decades over which the rise is taken: long enough to drown what no curve follows
 _SHARES = np.array([[0.8], [0.2]])  # of alpha: behind, departs
@@ -67,8 +68,9 @@ class Monitored:
     """A run so far.
 
     Attributes:
-        checkpoints: one row per moment and benchmark: benchmark, compute (FLOPs), observed, trials
-            (NaN unknown), q05, q50, q95 of the prediction given all earlier moments, pit.
+        checkpoints: one row per moment and benchmark: benchmark, compute (FLOPs), observed,
+            trials (given or assumed); q05, q50, q95 of the prediction given all earlier moments;
+            pit.
         looks: one row per moment: compute, training (share of the target's compute), behind and
             behind_sd (decades), p_behind, p_departs, p_run, flag ("", "behind" or "departs");
             effective_draws, what importance weights would leave of the draws.
@@ -143,7 +145,7 @@ def monitor(
         raise ValueError(
             f"expected a finite lag and lag_sd >= 0 in decades, got {lag} and {lag_sd}"
         )
-    seen = read_checkpoints(checkpoints)
+    seen = _of_fit(fit, read_checkpoints(checkpoints))
     given = np.unique(seen["compute"])
     to_come = np.setdiff1d(np.asarray(planned, float), given)
     if len(to_come) and not (to_come > given[-1]).all():
@@ -188,7 +190,7 @@ def estimate_lag(fit: Fit, reference: pd.DataFrame | str | Path) -> tuple[float,
     Raises:
         ValueError: as `monitor`; fewer than two moments.
     """
-    seen = read_checkpoints(reference)
+    seen = _of_fit(fit, read_checkpoints(reference))
     final = seen["compute"].max()
     if seen["compute"].nunique() < 2:
         raise ValueError(
@@ -213,8 +215,7 @@ def read_checkpoints(table: pd.DataFrame | str | Path) -> pd.DataFrame:
     Args:
         table: or the path of a .parquet, .csv, .tsv or .jsonl file. Columns benchmark, compute and
             either n_correct and n_trials or score; one row per benchmark or per item, and items
-            are averaged. Other columns are ignored. A score without counts is taken as free of
-            sampling noise: give counts where answers are few.
+            are averaged. Other columns are ignored.
 
     Raises:
         ValueError: a missing column, no rows, or a number that cannot be.
@@ -250,6 +251,18 @@ def read_checkpoints(table: pd.DataFrame | str | Path) -> pd.DataFrame:
         rate=("rate", "mean"), trials=("trials", lambda n: n.sum(skipna=False))
     ).reset_index()
     return out[["benchmark", "compute", "rate", "trials"]]
+
+
+def _of_fit(fit: Fit, seen: pd.DataFrame) -> pd.DataFrame:
+    """The same cells, those without a count with as many trials as the largest ladder model had."""
+    check_names(list(seen["benchmark"].unique()), fit.benchmarks)
+    assumed = seen["benchmark"].map(dict(zip(fit.benchmarks, _trials(fit), strict=True)))
+    return seen.assign(trials=seen["trials"].fillna(assumed))
+
+
+def _trials(fit: Fit) -> pd.Series:
+    """Of each benchmark's largest ladder model; assumed ones where they are not counted."""
+    return pd.Series(fit.idata["constant_data"]["trials"].values)
 
 
 def monitor_figure(monitored: Monitored) -> Figure:
@@ -318,10 +331,6 @@ class _Run:
     ) -> _Run:
         if not 0 < target_compute < np.inf:
             raise ValueError(f"expected target compute > 0 in FLOPs, got {target_compute}")
-        if unknown := sorted(set(cells["benchmark"]) - set(fit.benchmarks)):
-            raise ValueError(
-                f"expected benchmarks of the fit ({fit.benchmarks}), got {unknown}; rename or drop"
-            )
         moments = np.unique(cells["compute"])
         if moments[-1] > target_compute * (1 + 1e-9):
             raise ValueError(
@@ -343,9 +352,9 @@ class _Run:
         scatter = moment_noise(fit)[:, b]
         y = _measure(z, trials, scatter, rng)
         last = cells.assign(b=b).groupby("b")["trials"].last()
-        final = last.reindex(range(len(fit.benchmarks))).to_numpy()
+        final = last.reindex(range(len(fit.benchmarks))).fillna(_trials(fit)).to_numpy()
         target = _measure(drawn[:, :, -1], final, fit.spec.constants["evaluation_noise"], rng)
-        noise = np.sqrt(scatter**2 + np.nan_to_num(0.25 / trials))
+        noise = np.sqrt(scatter**2 + 0.25 / trials)
         return cls(z, y, noise, rise, target)
 
 
@@ -366,10 +375,8 @@ def _measure(
 ) -> np.ndarray:
     """What an evaluation on `trials` (cell,) shows of z (draw, cell)."""
     shaken = z + scatter * rng.standard_normal(z.shape)
-    known = np.isfinite(trials)
-    n = np.where(known, trials, 1).round().astype(int)
-    rate = rng.binomial(n, _score(shaken)) / n
-    return np.where(known, arcsine(rate, trials), np.clip(shaken, 0, np.pi / 2))
+    rate = rng.binomial(trials.round().astype(int), _score(shaken)) / trials
+    return arcsine(rate, trials)
 
 
 def _score(z: np.ndarray) -> np.ndarray:

@@ -30,7 +30,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from cod_bayes.fitting import Fit
+from cod_bayes.fitting import Fit, check_names
 
 _REPEATS = 4  # of every candidate, with fresh shocks: less noise between candidates
 _CANDIDATES = 5
@@ -121,8 +121,9 @@ def next_run(
             f"expected one cost > 0 for each of {len(runs)} candidates, got {costs.tolist()}"
         )
     chosen = tuple(fit.benchmarks if benchmarks is None else benchmarks)
-    if not chosen or not set(chosen) <= set(fit.benchmarks):
-        raise ValueError(f"expected benchmarks of the fit ({fit.benchmarks}), got {list(chosen)}")
+    if not chosen:
+        raise ValueError(f"expected at least one benchmark of {fit.benchmarks}, got none")
+    check_names(chosen, fit.benchmarks)
 
     b = [fit.benchmarks.index(name) for name in chosen]
     grid = np.append(runs, target_compute)

@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from cod_bayes.curves import CURVE, accuracy
+from cod_bayes.evidence import ladder_of
 from cod_bayes.fitting import Fit, Forecast, cluster_nu
 
 if TYPE_CHECKING:
@@ -217,7 +218,7 @@ def items_figure(fit: Fit, evidence: Evidence, benchmark: str) -> Figure:
             "read the same table with the same choices"
         )
     data, member = evidence.benchmarks[benchmark], fit.clusters[benchmark].membership
-    ladder = data.isel(model=np.flatnonzero(data["role"].values == "ladder"))
+    ladder = ladder_of(data)
     rate = ladder["rate"].values
     label = member.argmax(axis=1)
     with np.errstate(invalid="ignore"):

@@ -29,6 +29,7 @@ from scipy.interpolate import BSpline
 from scipy.optimize import least_squares, nnls
 from sklearn.base import ClusterMixin
 
+from cod_bayes.evidence import ladder_of
 from cod_bayes.mean_shift import ImprovedMeanShift, smooth_over_ladder
 
 Floats = NDArray[np.float64]
@@ -313,7 +314,7 @@ def cluster_and_forecast(
 
 def _ladder(benchmark: xr.Dataset) -> xr.Dataset:
     """The ladder's models only, by ascending compute."""
-    ladder = benchmark.isel(model=np.flatnonzero(benchmark["role"].values == "ladder"))
+    ladder = ladder_of(benchmark)
     if not ladder.sizes["model"]:
         raise ValueError('expected models of role "ladder", got none: mark the models to fit on')
     return ladder.isel(model=np.argsort(ladder["compute"].values, kind="stable"))

@@ -42,6 +42,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from cod_bayes.evidence import ladder_of
 from cod_bayes.point import cluster_and_forecast
 
 Array = NDArray[np.floating[Any]]
@@ -92,8 +93,7 @@ def series(dataset: xr.Dataset, models: int = 3) -> Series:
     Raises:
         NotApplicable: fewer than `models` ladder models of distinct compute.
     """
-    ladder = dataset.isel(model=np.flatnonzero(dataset["role"].values == "ladder"))
-    ladder = ladder.sortby("compute")
+    ladder = ladder_of(dataset).sortby("compute")
     rate = ladder["rate"].transpose("item", "model").values
     known = np.isfinite(rate)
     shared = known.all(axis=1)

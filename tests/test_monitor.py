@@ -227,7 +227,7 @@ def test_items_are_averaged(tmp_path):
         (lambda t: t.assign(compute=-1.0), "compute > 0 in FLOPs"),
         (lambda t: t.assign(n_correct=5, n_trials=4), r"a rate in \[0, 1\]"),
         (lambda t: t.assign(n_correct=0, n_trials=0), r"a rate in \[0, 1\]"),
-        (lambda t: t.assign(benchmark="other"), r"expected benchmarks of the fit .*\['other'\]"),
+        (lambda t: t.assign(benchmark="other"), r"expected benchmarks of .*\['other'\]"),
         (lambda t: t.assign(compute=2 * TARGET), "expected checkpoints up to the target's"),
     ],
 )
@@ -259,6 +259,16 @@ def test_an_unconverged_posterior_is_said_in_object_and_picture(fitted):
     assert monitor_figure(sound)._suptitle is None
 
 
+def test_a_score_without_a_count_is_as_noisy_as_the_largest_ladder_model_s(fitted):
+    run = median_run(fitted)
+    trials = fitted.idata["constant_data"].to_dataset()["trials"].values
+    n = run["benchmark"].map(dict(zip(fitted.benchmarks, trials, strict=True)))
+    counted = run.assign(n_correct=run["score"] * n, n_trials=n).drop(columns="score")
+    plain, same = (monitor(fitted, rows, TARGET) for rows in (run, counted))
+    pd.testing.assert_frame_equal(plain.checkpoints, same.checkpoints)
+    pd.testing.assert_frame_equal(plain.forecast, same.forecast)
+
+
 def test_command_answers_from_the_saved_posterior(fitted, saved, tmp_path, capsys):
     median_run(fitted, 0.9).to_csv(tmp_path / "run.csv", index=False)
     asked = ["monitor", str(saved), str(tmp_path / "run.csv"), "--out", str(tmp_path / "out")]
@@ -266,7 +276,7 @@ def test_command_answers_from_the_saved_posterior(fitted, saved, tmp_path, capsy
     told = json.loads(capsys.readouterr().out)
     assert told["target_compute"] == TARGET and told["planned"] == 6
     assert told["flagged"] and told["looks"][-1]["flag"] == "behind"
-    assert told["checkpoints"][0]["trials"] is None
+    assert told["checkpoints"][0]["trials"] > 0  # assumed
     assert (tmp_path / "out" / "monitor.png").stat().st_size > 10_000
     assert len(pd.read_csv(tmp_path / "out" / "checkpoints.csv")) == 8
     assert main([*asked, "--lag", "0.9", "0.1"]) == 0
