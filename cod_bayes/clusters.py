@@ -118,7 +118,7 @@ def _thin(
     feature, rate, n_trials = rate.copy(), rate.copy(), n_trials.copy()
     for start in range(0, len(rate), _SLICE):
         part = slice(start, start + _SLICE)
-        counted = np.isfinite(n_trials[part]) & (n_trials[part] > 1) & np.isfinite(rate[part])
+        counted = np.isfinite(n_trials[part]) & (n_trials[part] >= 2) & np.isfinite(rate[part])
         n = np.rint(n_trials[part][counted]).astype(np.int64)
         y = np.rint(rate[part][counted] * n).astype(np.int64)
         half = n // 2

@@ -7,6 +7,7 @@ function holds copies of those it calls, wherever they are written.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,13 +28,18 @@ LINKED = ("compiled", "curves", "vector_math", "preconditioner", "density", "jum
 
 
 def forget_stale(sources: Path, kept: Path, linked: Sequence[str] = LINKED) -> None:
-    """Remove what is kept of the linked modules from before the newest of their sources."""
-    newest = max((sources / f"{name}.py").stat().st_mtime for name in linked)
-    for name in linked:
-        for index in kept.glob(f"{name}.*.nbi"):
-            with contextlib.suppress(OSError):  # another process was faster
-                if index.stat().st_mtime < newest:
-                    index.unlink()
+    """Remove what is kept of the linked modules, unless all their sources are what they were."""
+    content = b"".join((sources / f"{name}.py").read_bytes() for name in linked)
+    digest = hashlib.sha256(content).hexdigest()
+    stamp = kept / "linked.sha256"
+    with contextlib.suppress(OSError):  # a folder that is not ours, another process at the same
+        if stamp.exists() and stamp.read_text() == digest:
+            return
+        for name in linked:
+            for index in kept.glob(f"{name}.*.nbi"):
+                index.unlink(missing_ok=True)
+        kept.mkdir(parents=True, exist_ok=True)
+        stamp.write_text(digest)
 
 
 @numba.njit(**FAST)

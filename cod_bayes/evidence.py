@@ -3,8 +3,7 @@
 For model j, item i, the evidence is a pass rate and the number of trials behind it,
 
     rate[i, j] = n_correct[i, j] / n_trials[i, j]      in [0, 1]
-    C[j]       = training compute                      FLOPs; 6 * params * tokens where not given;
-                 on request the effective one (`cod_bayes.compute`)
+    C[j]       = training compute                      FLOPs; 6 * params * tokens where not given
 
 It is read from a tidy table, one row per model and item:
 
@@ -30,7 +29,7 @@ chance level is 1. Where models give an item different chance levels, their medi
 Whatever is assumed or repaired is said in `Evidence.notes`, and as an `EvidenceWarning` when it can
 change a forecast; what cannot be repaired is an `EvidenceError` that names the rows.
 
-Of the package this module imports `cod_bayes.compute` only.
+This module imports nothing from the rest of the package.
 """
 
 import difflib
@@ -49,8 +48,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
-
-from cod_bayes.compute import effective_compute as effective
 
 __all__ = ["ROLES", "Evidence", "EvidenceError", "EvidenceWarning", "ladder_of", "read_table"]
 
@@ -257,7 +254,6 @@ def read_table(
     ladder: Sequence[str] | None = None,
     hold_out: Sequence[str] = (),
     anchors: Sequence[str] = (),
-    effective_compute: bool = False,
 ) -> Evidence:
     """Read a tidy table (columns: see the module) into checked evidence.
 
@@ -270,10 +266,6 @@ def read_table(
     Each is a list of names or glob patterns (`*`, `?`, `[..]`), applied in this order; rows that
     they leave out are not checked further.
 
-    effective_compute   compute is that of the optimal training which reaches the model's loss, from
-                        its params and tokens: for ladders of several tokens per parameter. The
-                        computes of forecasts are then those of optimal training too
-
     Raises EvidenceError (naming the rows) for what cannot be used, FileNotFoundError for a missing
     file; warns with EvidenceWarning, once per finding. Memory is a few times the dense
     (item, model) arrays; there is no Python loop over rows.
@@ -285,7 +277,7 @@ def read_table(
             rows = rows.keep_names("benchmark", benchmarks)
         rows, cast = _cast(rows, families, ladder, hold_out, anchors, say)
         rows = _results(rows, say)
-        models = _models(rows, cast, say, effective_compute)
+        models = _models(rows, cast, say)
         done = ["compute", *_MODEL_NUMBERS]  # columns of a large table are worth their memory
         rows = replace(rows, table=rows.table.drop(columns=done, errors="ignore"))
         parts = _dense(rows, models, say)
@@ -462,8 +454,12 @@ def _load_csv(path: Path, separator: str, say: _Findings) -> pd.DataFrame:
 
 
 def _joined(parts: list[pd.Series]) -> pd.Series:
+    """One column, as if it had been read at once."""
     if isinstance(parts[0].dtype, pd.CategoricalDtype):
         return pd.Series(pd.api.types.union_categoricals(parts))
+    truths = [pd.api.types.is_bool_dtype(part) for part in parts]
+    if any(truths) and not all(truths):  # words among numbers
+        parts = [part.astype(str) if t else part for part, t in zip(parts, truths, strict=True)]
     return pd.concat(parts, ignore_index=True)
 
 
@@ -855,7 +851,7 @@ def _results(rows: _Rows, say: _Findings) -> _Rows:
     return replace(rows, table=table.assign(rate=rate, trials=trials)).keep(seen)
 
 
-def _models(rows: _Rows, cast: pd.DataFrame, say: _Findings, as_effective: bool) -> pd.DataFrame:
+def _models(rows: _Rows, cast: pd.DataFrame, say: _Findings) -> pd.DataFrame:
     """The models with results, in ascending compute (ties by name; unknown last)."""
     names, group = rows.names["model"], rows.codes["model"]
     for column in ("compute", "params", "tokens"):
@@ -882,30 +878,9 @@ def _models(rows: _Rows, cast: pd.DataFrame, say: _Findings, as_effective: bool)
             f"compute = 6 * params * tokens assumed for {_count(assumed, 'model')}: "
             f"{_some(names[assumed])}."
         )
-    if as_effective:
-        compute = compute * _effective_share(extra, names, role, say)
     models.insert(0, "compute", compute)
     models = models.assign(**extra)
     return models.iloc[np.lexsort((np.arange(len(names)), compute))]
-
-
-def _effective_share(
-    extra: dict[str, np.ndarray], names: np.ndarray, role: np.ndarray, say: _Findings
-) -> np.ndarray:
-    """Effective compute over that spent (model,); 1 for anchors of unknown params or tokens."""
-    nothing = np.full(len(names), np.nan)
-    params, tokens = (extra.get(column, nothing) for column in ("params", "tokens"))
-    share = effective(params, tokens) / (6 * params * tokens)
-    if (lacking := np.isnan(share) & (role != "anchor")).any():
-        raise EvidenceError(
-            "effective compute needs params and tokens of every ladder and target model, got none "
-            f"of {_some(names[lacking])}: give them, or leave effective compute out"
-        )
-    say.note(
-        f"Compute is effective: {100 * np.nanmin(share):.0f} to {100 * np.nanmax(share):.0f} % of "
-        "what was spent."
-    )
-    return np.where(np.isnan(share), 1.0, share)
 
 
 def _dense(rows: _Rows, models: pd.DataFrame, say: _Findings) -> dict[str, xr.Dataset]:

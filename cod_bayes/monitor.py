@@ -239,7 +239,7 @@ def read_checkpoints(table: pd.DataFrame | str | Path) -> pd.DataFrame:
     good = np.isfinite(rows["compute"]) & (rows["compute"] > 0) & rows["rate"].between(0, 1)
     good &= rows["benchmark"].notna()
     if counts:
-        good &= rows["n_trials"] > 0
+        good &= rows["n_trials"] >= 1
     if not good.all():
         first = table.loc[~good.to_numpy(), need].iloc[0].to_dict()
         raise ValueError(
@@ -375,8 +375,8 @@ def _measure(
 ) -> np.ndarray:
     """What an evaluation on `trials` (cell,) shows of z (draw, cell)."""
     shaken = z + scatter * rng.standard_normal(z.shape)
-    rate = rng.binomial(trials.round().astype(int), _score(shaken)) / trials
-    return arcsine(rate, trials)
+    n = trials.round().astype(int)
+    return arcsine(rng.binomial(n, _score(shaken)) / n, n)
 
 
 def _score(z: np.ndarray) -> np.ndarray:

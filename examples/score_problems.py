@@ -21,6 +21,7 @@ import pandas as pd
 
 from cod_bayes.backtest import Problem, problems, reliability_figure, run, scores, workers
 from cod_bayes.commands.backtest import show
+from cod_bayes.compute import effective_compute
 from cod_bayes.evidence import EvidenceWarning, read_table
 from cod_bayes.rivals import RIVALS
 
@@ -59,9 +60,10 @@ def load_openlm(path: Path, ladder: str) -> list[Problem]:
         own = table["family"].eq(problem.family)
         own &= table["benchmark"].isin(problem.evidence.benchmarks)
         own &= table["compute"].lt(problem.compute) | table["model"].eq(problem.target)
-        evidence = read_table(
-            table[own], hold_out=[problem.target], effective_compute=ladder == "effective"
-        )
+        rows = table[own]
+        if ladder == "effective":
+            rows = rows.assign(compute=effective_compute(rows["params"], rows["tokens"]))
+        evidence = read_table(rows, hold_out=[problem.target])
         found.append(replace(problem, evidence=evidence))
     return found
 
@@ -114,7 +116,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, metavar="N", help="processes (default: one per core)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="default: scores, or scores_openlm_optimal"
+        "--out", type=Path, metavar="DIR", help="default: scores, or scores_openlm_LADDER"
     )
     arguments = parser.parse_args(argv)
     methods = arguments.methods or (["cod"] if arguments.openlm else ["cod", *RIVALS])

@@ -172,16 +172,6 @@ def test_refused_computes_are_2(tmp_path, capsys):
     assert "expected --target-compute > 0" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [["forecast", "--target-compute", "1e24"], ["backtest"]])
-def test_effective_compute_asks_for_params_and_tokens(tmp_path, capsys, command):
-    table = simulate(1, items_scale=0.02, benchmarks=PAPER_BENCHMARKS[:1]).table
-    table.to_csv(tmp_path / "e.csv", index=False)
-    asked = [*command, str(tmp_path / "e.csv"), "--effective-compute", "--out", str(tmp_path)]
-    assert main(asked) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("cod-bayes: effective compute needs params and tokens of every ladder")
-
-
 def completed(*words):
     """What bash offers for the last word."""
     ask = f"{script(parser())}\nCOMP_WORDS=({shlex.join(['cod-bayes', *words])})\n"

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from cod_bayes.compute import effective_compute
 from cod_bayes.evidence import Evidence, EvidenceError, EvidenceWarning, read_table
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -212,6 +211,18 @@ def test_files(tmp_path: Path, suffix: str) -> None:
     assert "Columns not used: zip." in evidence.notes
 
 
+@pytest.mark.parametrize("count", [127, 128, 129, 130])
+def test_codes_are_wide_enough_for_all_names(count: int) -> None:
+    """129 names are one more than codes of one byte can tell apart."""
+    names = [f"m{k:03d}" for k in range(count)]
+    frame = table(models=names, items=2, compute=1e20).assign(
+        n_correct=lambda t: t["model"].str[1:].astype(int), n_trials=1000
+    )
+    frame["compute"] = 1e20 * (1 + frame["n_correct"])
+    rate = read_table(frame).benchmarks["A"]["rate"]
+    np.testing.assert_allclose(rate, np.tile(np.arange(count) / 1000, (2, 1)))
+
+
 def test_a_long_file_of_text_is_read_in_parts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -221,6 +232,10 @@ def test_a_long_file_of_text_is_read_in_parts(
     frame.loc[[0, 5], ["n_correct", "family"]] = [[np.nan, None], [1.5, "f"]]  # whole, then not
     frame.to_csv(tmp_path / "t.csv", index=False)
     same(heard(tmp_path / "t.csv")[0], heard(frame)[0])
+    truths = scores(table(items=3)).assign(score=[True] * 8 + [0.5] * 4)
+    truths.to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(EvidenceError, match="score must be a number, got 8 rows: "):
+        read_table(tmp_path / "t.csv")
     frame["n_correct"] = frame["n_correct"].astype(object)
     frame.loc[7, "n_correct"] = "many"
     frame.to_csv(tmp_path / "t.csv", index=False)
@@ -838,33 +853,3 @@ def test_many_rows_without_a_loop() -> None:
         }
     ).sample(frac=1, random_state=0)
     np.testing.assert_array_equal(read_table(frame).benchmarks["A"]["rate"], k)
-
-
-def test_effective_compute_orders_and_places_the_models():
-    """A small model trained far beyond its optimal tokens is worth less than it cost."""
-    j = table()["model"].map(dict(zip(MODELS, range(4), strict=True)))
-    tokens = np.array([2e9, 64e9, 8e9, 32e9])[j]
-    params = np.array([1e8, 1e8, 4e8, 1.6e9])[j]
-    frame = table(params=params, tokens=tokens, compute=6 * params * tokens)
-    assert list(read_table(frame).models.index) == ["s", "l", "m", "xl"]
-    evidence = read_table(frame, hold_out=["xl"], effective_compute=True)
-    assert "Compute is effective: 40 to 100 % of what was spent." in evidence.notes
-    found = evidence.models["compute"]
-    assert list(found.index) == ["s", "m", "l", "xl"]
-    np.testing.assert_allclose(
-        found, effective_compute(evidence.models.params, evidence.models.tokens)
-    )
-    np.testing.assert_array_equal(evidence.benchmarks["A"]["compute"], found)
-
-
-def test_effective_compute_needs_params_and_tokens_but_of_anchors():
-    frame = table(params=1e9, tokens=2e10)
-    frame.loc[frame.model == "s", "tokens"] = np.nan
-    with pytest.raises(EvidenceError, match=r"needs params and tokens .* got none of s: give them"):
-        read_table(frame, effective_compute=True)
-    with pytest.raises(EvidenceError, match="got none of l, m, s, "):
-        read_table(table(), effective_compute=True)
-    anchored = read_table(
-        frame.assign(role=np.where(frame.model == "s", "anchor", "ladder")), effective_compute=True
-    )
-    assert anchored.models.loc["s", "compute"] == 1e18

@@ -153,6 +153,16 @@ def test_many_trials_are_clustered_by_mean_shift_on_a_half_and_fitted_on_the_oth
     assert ladder_data(evidence, found, CONSTANTS).z.shape == (len(found["b"].kind), 7)
 
 
+def test_clusters_do_not_hang_on_how_many_items_are_split_at_once(monkeypatch):
+    benchmark = read_table(ladder_table(n_items=60, n_trials=100)).benchmarks["b"]
+    whole = cluster(benchmark, np.random.default_rng(0))
+    monkeypatch.setattr("cod_bayes.clusters._SLICE", 7)
+    parts = cluster(benchmark, np.random.default_rng(0))
+    np.testing.assert_array_equal(parts.membership, whole.membership)
+    np.testing.assert_allclose(parts.rate, whole.rate, rtol=1e-12)
+    np.testing.assert_array_equal(parts.n_trials, whole.n_trials)
+
+
 @pytest.mark.filterwarnings("ignore::cod_bayes.fitting.ConvergenceWarning")
 def test_draws_do_not_hang_on_the_number_of_blas_threads():
     evidence = simulate(3, items_scale=0.06, include_target=False).evidence

@@ -22,16 +22,6 @@ def output_options(parser: argparse.ArgumentParser, silenced: str) -> None:
     parser.add_argument("-q", "--quiet", action="store_true", help=f"{silenced}; warnings stay")
 
 
-def effective_option(parser: argparse.ArgumentParser) -> None:
-    """--effective-compute, of commands that read a table."""
-    parser.add_argument(
-        "--effective-compute",
-        action="store_true",
-        help="count each model's compute as what optimal training would have spent for its loss "
-        "(needs params and tokens): for ladders of several tokens per parameter",
-    )
-
-
 def console() -> Console:
     """Wide enough for the tables where the output is no terminal."""
     from rich.console import Console

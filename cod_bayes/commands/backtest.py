@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cod_bayes.commands.answers import effective_option, output_options, print_json
+from cod_bayes.commands.answers import output_options, print_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +32,6 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     backtest.add_argument("--family", action="append", metavar="F")
     backtest.add_argument("--benchmark", action="append", metavar="B")
-    effective_option(backtest)
     backtest.add_argument("--seed", type=int, default=0)
     backtest.add_argument(
         "--out",
@@ -55,10 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", EvidenceWarning)
         evidence = read_table(
-            arguments.evidence,
-            benchmarks=arguments.benchmark,
-            families=arguments.family,
-            effective_compute=arguments.effective_compute,
+            arguments.evidence, benchmarks=arguments.benchmark, families=arguments.family
         )
     for warning in caught:
         print(f"warning: {warning.message}", file=sys.stderr)

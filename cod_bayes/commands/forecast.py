@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from cod_bayes.commands.answers import effective_option, output_options, print_json
+from cod_bayes.commands.answers import output_options, print_json
 
 INTERRUPTED = "interrupted.nc"
 
@@ -41,7 +41,6 @@ def add(commands: argparse._SubParsersAction) -> None:
         metavar="GLOB",
         help="models of any family that inform the mapping only",
     )
-    effective_option(forecast)
     forecast.add_argument("--model", default="cod", metavar="NAME")
     forecast.add_argument(
         "--preview",
@@ -78,7 +77,6 @@ def run(arguments: argparse.Namespace) -> int:
             ladder=arguments.ladder,
             hold_out=arguments.hold_out,
             anchors=arguments.anchor,
-            effective_compute=arguments.effective_compute,
         )
         try:
             fitted = fit(
