@@ -28,7 +28,8 @@ _K = _A * _G**-_a + _B * _G**_b
 def effective_compute(params: ArrayLike, tokens: ArrayLike) -> np.ndarray:
     """FLOPs of the optimal training whose loss is that of `params` parameters on `tokens` tokens.
 
-    params, tokens: any shapes that broadcast. NaN stays NaN.
+    params: N, of a mixture of experts those that a token uses; tokens: D. Any shapes that
+    broadcast; NaN stays NaN.
 
     Raises:
         ValueError: a number that is not positive.
