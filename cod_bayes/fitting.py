@@ -515,7 +515,7 @@ def fit(
         model: a shipped model's name, or the path of a TOML file.
         draws, tune, chains: of one run; see above.
         clusterer: any scikit-learn clusterer in place of the default route.
-        preview: every benchmark is one cluster. The same model and the same checks in a tenth of
+        preview: every benchmark is one cluster. The same model and the same checks in a third of
             the time; there is no predictable subset to look at.
 
     Raises:

@@ -45,7 +45,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     forecast.add_argument(
         "--preview",
         action="store_true",
-        help="every benchmark as one cluster: seconds in place of a minute",
+        help="every benchmark as one cluster: a third of the time",
     )
     forecast.add_argument("--seed", type=int, default=0)
     forecast.add_argument("--out", type=Path, default=Path("forecast"), metavar="DIR")
