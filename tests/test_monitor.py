@@ -227,7 +227,10 @@ def test_items_are_averaged(tmp_path):
         (lambda t: t.assign(compute=-1.0), "compute > 0 in FLOPs"),
         (lambda t: t.assign(n_correct=5, n_trials=4), r"a rate in \[0, 1\]"),
         (lambda t: t.assign(n_correct=0, n_trials=0), r"a rate in \[0, 1\]"),
-        (lambda t: t.assign(benchmark="other"), r"expected benchmarks of .*\['other'\]"),
+        (
+            lambda t: t.assign(benchmark="other"),
+            r"expected benchmarks of this posterior, .*\['other'\]",
+        ),
         (lambda t: t.assign(compute=2 * TARGET), "expected checkpoints up to the target's"),
     ],
 )

@@ -109,7 +109,7 @@ def test_an_anchor_is_offered_where_there_is_a_mapping(fitted, monkeypatch):
         ({"candidates": [2 * TARGET]}, "below the target's 1e\\+24"),
         ({"candidates": [1e22], "cost": [1.0, 2.0]}, "one cost > 0 for each of 1 candidates"),
         ({"candidates": [1e22], "cost": [0.0]}, "one cost > 0"),
-        ({"benchmarks": ["other"]}, r"expected benchmarks of .*\['other'\]"),
+        ({"benchmarks": ["other"]}, r"expected benchmarks of this posterior, .*\['other'\]"),
         ({"benchmarks": []}, "at least one benchmark"),
     ],
 )
