@@ -25,6 +25,7 @@ CURVE = ("eta", "beta", "gamma", "g")
 DIMS = {name: ("benchmark",) for name in ("tau", "nu", "sigma_omega", "lead")}
 DIMS |= {"delta": ("model",)} | {name: ("cluster",) for name in CURVE}
 PROBIT = (1.5976, 0.070566)
+LARGEST_LOG_LOSS = 300.0  # of the answer: an accuracy of 0, and still a number
 _SOLVED = 0.25  # of a cluster's rate at the largest model: how far down its second accuracy is
 _LEAST_WAY = 0.5  # decades
 PARAMETERS = (*GLOBAL, *DIMS)  # of the posterior, each over `DIMS`
@@ -112,26 +113,38 @@ class LadderData:
         return {"benchmark": self.benchmark, "cluster": self.cluster, "model": self.model}
 
 
+def answer_loss(ahead: Any, eta: Any, beta: Any) -> Any:
+    """L = exp(eta - beta ahead), ahead in decades from x_ref; a number even of the steepest."""
+    return np.exp(np.minimum(eta - beta * ahead, LARGEST_LOG_LOSS))
+
+
 def accuracy(x: Any, x_ref: Any, eta: Any, beta: Any, gamma: Any, g: Any, nu: Any) -> Any:
     """y(x) = g + (1 - g) exp(-gamma) (1 + nu exp(eta - beta (x - x_ref)))^(-1 / nu)."""
-    scaling = np.log1p(nu * np.exp(eta - beta * (x - x_ref))) / nu
+    scaling = np.log1p(nu * answer_loss(x - x_ref, eta, beta)) / nu
     return g + (1 - g) * np.exp(-scaling - gamma)
 
 
 def share(probit: Any) -> Any:
     """1 / (1 + exp(-v (1.5976 + 0.070566 v^2))): the normal's distribution function to within
     2e-4 (Bowling et al. 2009), in one exponential. Arrays, or PyTensor's."""
-    return 1 / (1 + np.exp(-probit * (PROBIT[0] + PROBIT[1] * probit * probit)))
+    return np.exp(log_share(probit))
+
+
+def log_share(probit: Any) -> Any:
+    """log share(probit), which is finite where the share is smaller than any number."""
+    logit = probit * (PROBIT[0] + PROBIT[1] * probit * probit)
+    return (logit - abs(logit)) / 2 - np.log1p(np.exp(-abs(logit)))
 
 
 def curves_of(probits: Sequence[Any], nu: Any, way: Any) -> tuple[Any, Any, Any, Any]:
     """eta, beta, gamma and g of a cluster's four coordinates (`cod_bayes.model`): arrays, or
     PyTensor's."""
     probit_kept, probit_y, probit_s, probit_phi = probits
-    kept, lost, s = share(probit_kept), share(-probit_kept), share(probit_s)
-    g = share(probit_y) * kept * share(-probit_s)
-    loss = np.log1p(-g) - np.log(share(probit_y) * (lost + kept * s))
-    away = np.log1p(lost / (kept * s))
+    log_y, log_kept, log_s = log_share(probit_y), log_share(probit_kept), log_share(probit_s)
+    g = np.exp(log_y + log_kept + log_share(-probit_s))
+    gap = log_share(-probit_kept) - log_kept - log_s
+    away = (gap + abs(gap)) / 2 + np.log1p(np.exp(-abs(gap)))
+    loss = np.log1p(-g) - log_y - away - log_kept - log_s
     rest = share(-probit_phi) * loss
     shown = -np.expm1(-nu * rest)
     more = -np.exp(-nu * rest) * np.expm1(-nu * away)

@@ -31,7 +31,15 @@ from scipy.optimize import minimize
 from scipy.special import gammaln, ndtri
 
 from cod_bayes.compiled import FAST
-from cod_bayes.curves import CURVE, GLOBAL, PROBIT, LadderData, curves_of, floor_prior
+from cod_bayes.curves import (
+    CURVE,
+    GLOBAL,
+    LARGEST_LOG_LOSS,
+    PROBIT,
+    LadderData,
+    curves_of,
+    floor_prior,
+)
 from cod_bayes.preconditioner import gather, size_of, stretch, unpack
 from cod_bayes.spec import Spec
 from cod_bayes.vector_math import asin_sqrt, exp, log, log1p
@@ -296,15 +304,18 @@ def _curves(blocks, first, start, mu_eta, s_eta, mu_beta, s_beta, s_gamma, cappe
         for i in range(LANES):
             nu = v[NU + i]
             over_nu = 1 / nu
-            kept, lost, log_k, log_lost, slope_k = _share(v[PROBIT_K + i])
+            kept, _, log_k, log_lost, slope_k = _share(v[PROBIT_K + i])
             y, _, log_y, log_not_y, slope_y = _share(v[PROBIT_Y + i])
-            s, not_s, _, log_not_s, slope_s = _share(v[PROBIT_S + i])
+            _, not_s, log_s, log_not_s, slope_s = _share(v[PROBIT_S + i])
             phi, other, log_phi, log_other, slope = _share(v[PROBIT_PHI + i])
             g = y * kept * not_s
             log_not_g = log(1 - g)
-            log_t = log(lost + kept * s)
+            # t = lost + kept s by logarithms: of a flat cluster s is smaller than any number
+            gap = log_lost - log_k - log_s
+            odds = log1p(exp(-abs(gap)))
+            log_t = max(log_lost, log_k + log_s) + odds
             loss = max(log_not_g - log_y - log_t, 1e-15)
-            away = log1p(lost / (kept * s))  # from the loss at x_b to that below
+            away = max(gap, 0.0) + odds  # from the loss at x_b to that below
             gamma, rest = phi * loss, other * loss
             e_rest = exp(-nu * rest)
             shown = _one_less(nu * rest, e_rest) * over_nu
@@ -362,7 +373,7 @@ def _cells(blocks, dx, tau2):
     for j in range(len(blocks)):
         v = blocks[j]
         for i in range(LANES):
-            F = exp(min(v[ETA + i] - v[BETA + i] * dx, 300.0))
+            F = exp(min(v[ETA + i] - v[BETA + i] * dx, LARGEST_LOG_LOSS))
             D = 1 + v[NU + i] * F
             t = log(D) * v[OVER_NU + i]
             e = exp(-t - v[GAMMA + i])

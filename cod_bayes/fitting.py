@@ -17,8 +17,10 @@ largest ladder model was.
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import metadata
@@ -543,10 +545,13 @@ def fit(
     # Sums by several threads round otherwise, and the draws would hang on their number.
     with threadpool_limits(1, user_api="blas"):
         seeds = rng.spawn(len(evidence.benchmarks))
-        clusters = {
-            name: cluster(b, own, clusterer, whole=preview)
-            for (name, b), own in zip(evidence.benchmarks.items(), seeds, strict=True)
-        }
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # benchmarks know no other
+            found = pool.map(
+                lambda benchmark, own: cluster(benchmark, own, clusterer, whole=preview),
+                evidence.benchmarks.values(),
+                seeds,
+            )
+            clusters = dict(zip(evidence.benchmarks, found, strict=True))
         data = ladder_data(evidence, clusters, spec.constants)
         idata, failed, interrupted = sample(
             spec,

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 from scipy import stats
 
-from cod_bayes.curves import CURVE, LadderData, accuracy, floor_prior
+from cod_bayes.curves import CURVE, LadderData, accuracy, answer_loss, floor_prior
 from cod_bayes.spec import Spec
 
 Draws = Mapping[str, np.ndarray]
@@ -75,7 +75,7 @@ def curves(data: LadderData, p: Draws, m: int) -> tuple[np.ndarray, np.ndarray]:
     nu = data.nu_ratio * p["nu"][..., data.of_cluster]
     y = accuracy(ahead, 0.0, **{name: p[name] for name in CURVE}, nu=nu)
     y = np.clip(y, 1e-9, 1 - 1e-9)
-    fall = np.exp(p["eta"] - p["beta"] * ahead)
+    fall = answer_loss(ahead, p["eta"], p["beta"])
     fall = fall / (1 + nu * fall)
     slope = (y - p["g"]) * fall * p["beta"] / (2 * np.sqrt(y * (1 - y)))
     return np.arcsin(np.sqrt(y)), (m != top) * slope

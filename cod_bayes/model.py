@@ -73,7 +73,15 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 
-from cod_bayes.curves import CURVE, PROBIT, LadderData, curves_of, floor_prior, share
+from cod_bayes.curves import (
+    CURVE,
+    LARGEST_LOG_LOSS,
+    PROBIT,
+    LadderData,
+    curves_of,
+    floor_prior,
+    log_share,
+)
 from cod_bayes.spec import Spec
 
 SCALES = ("sigma_eta", "sigma_beta", "sigma_gamma", "sigma_model", "sigma_delta")
@@ -81,8 +89,8 @@ SCALES = ("sigma_eta", "sigma_beta", "sigma_gamma", "sigma_model", "sigma_delta"
 
 def _log_slope(probit: Any) -> Any:
     """log d share / d probit."""
-    p = share(probit)
-    return pt.log(p * share(-probit) * (PROBIT[0] + 3 * PROBIT[1] * probit**2))
+    slope = PROBIT[0] + 3 * PROBIT[1] * probit**2
+    return log_share(probit) + log_share(-probit) + pt.log(slope)
 
 
 def build(spec: Spec, data: LadderData) -> pm.Model:
@@ -143,12 +151,12 @@ def build(spec: Spec, data: LadderData) -> pm.Model:
         many = pt.log(capped_share) + pm.logp(pm.Exponential.dist(scale=capped_loss), gamma)
         curve_prior += pt.logaddexp(few, many)
         curve_prior += pm.logp(pm.Beta.dist(g_a, g_b), g)
-        kept, y, s = map(share, probits[:3])
-        t = 1 - kept * (1 - s)
-        loss = pt.log1p(-g) - pt.log(y * t)
+        log_kept, log_y, log_s = map(log_share, probits[:3])
+        log_t = pt.logaddexp(log_share(-probits[0]), log_kept + log_s)
+        loss = pt.log1p(-g) - log_y - log_t
         rest = loss - gamma
-        below = rest + pt.log(t) - pt.log(kept * s)
-        jacobian = pt.log(loss) - pt.log(t * s * beta * reach)
+        below = rest + log_t - log_kept - log_s
+        jacobian = pt.log(loss) - log_t - log_s - pt.log(beta * reach)
         for left in (rest, below):
             jacobian -= pt.log(-pt.expm1(-wide * left) / wide)
         for probit in probits:
@@ -159,7 +167,7 @@ def build(spec: Spec, data: LadderData) -> pm.Model:
         own_top = top[of_cluster][:, None]
         other = pt.neq(pt.arange(x.shape[0])[None, :], own_top)
         ahead = effective[None, :] - effective[own_top] - other * lead[of_cluster][:, None]
-        fall = pt.exp(eta[:, None] - beta[:, None] * ahead)
+        fall = pt.exp(pt.minimum(eta[:, None] - beta[:, None] * ahead, LARGEST_LOG_LOSS))
         wide = wide[:, None]
         more = 1 + wide * fall
         rise = (1 - g[:, None]) * pt.exp(-pt.log(more) / wide - gamma[:, None])

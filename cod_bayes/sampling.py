@@ -6,7 +6,6 @@ installation.
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -76,7 +75,7 @@ def sample(
                 draws=run_draws,
                 tune=run_tune,
                 chains=wanted,
-                cores=min(wanted, os.cpu_count() or 1),
+                cores=wanted,
                 seed=run_seed,
                 target_accept=target_accept,
                 # Gradients would set the scale by a cluster's stiffest region, where it is seldom.

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from cod_bayes.cli import main
@@ -151,6 +152,14 @@ def test_many_trials_are_clustered_by_mean_shift_on_a_half_and_fitted_on_the_oth
     assert found["b"].route == "mean_shift"
     assert found["b"].n_trials.sum(0) == pytest.approx(np.full(7, 60 * 50))
     assert ladder_data(evidence, found, CONSTANTS).z.shape == (len(found["b"].kind), 7)
+
+
+def test_another_clusterer_is_asked_and_stays_as_it_was():
+    benchmark = read_table(ladder_table(n_items=60, n_trials=100)).benchmarks["b"]
+    clusterer = KMeans(3, random_state=0)
+    found = cluster(benchmark, np.random.default_rng(0), clusterer)
+    assert found.membership.shape == (60, 3)
+    assert not hasattr(clusterer, "labels_")  # benchmarks are clustered at the same time
 
 
 def test_clusters_do_not_hang_on_how_many_items_are_split_at_once(monkeypatch):

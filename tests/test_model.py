@@ -118,6 +118,22 @@ def test_gradient_is_that_of_central_differences(data):
         np.testing.assert_allclose(gradient, numeric, rtol=1e-6, atol=1e-6 * abs(numeric).max())
 
 
+@pytest.mark.filterwarnings("ignore")  # PyTensor's own, about BLAS and compilers
+def test_a_flat_cluster_s_share_above_the_floor_may_be_smaller_than_any_number():
+    density = Density.of(SPEC, SINGLE)
+    log_p = build(SPEC, SINGLE).compile_logp(mode="FAST_COMPILE")
+    place = density.size - 2 * len(SINGLE.cluster)  # probit s of the first cluster
+    theta, step = points(SINGLE, 1)[0], np.zeros(density.size)
+    step[place] = 1e-3
+    for probit in (-15.0, -21.0, -25.0):  # a share of 0 in floating point from -21 on
+        theta[place] = probit
+        value, gradient = density(theta)
+        assert value == pytest.approx(float(log_p(as_values(SINGLE, theta))), rel=1e-8)
+        slope = (density(theta + step)[0] - density(theta - step)[0]) / 2e-3
+        assert gradient[place] == pytest.approx(slope, rel=1e-5)
+        assert np.isfinite(density.constrain(theta)["beta"]).all()
+
+
 def test_one_benchmark_has_no_shock_that_benchmarks_share():
     density = Density.of(SPEC, SINGLE)
     theta = points(SINGLE, 1)[0]
