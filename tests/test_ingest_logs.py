@@ -365,9 +365,9 @@ def named_items(_, results):
             "helm",
             "run_spec.json",
             lambda _, spec: spec | {"scenario_spec": {"class_name": "x"}},
-            "expected the scenario_spec of simple_mcqa",
+            "of simple_mcqa as in",
         ),
-        ("evalplus", None, lambda _, r: r | {"hash": "x"}, "expected the problems of Mbpp with"),
+        ("evalplus", None, lambda _, r: r | {"hash": "x"}, "of the problems of Mbpp as in"),
         ("opencompass", None, named_items, "expected items with names like those in"),
         (
             "every-eval-ever",

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from cod_bayes.ingest.answers import Answers, Rows
-from cod_bayes.ingest.files import IngestError, field, layout, read_json
+from cod_bayes.ingest.files import IngestError, OneVersion, field, layout, read_json
 
 EXPECTS = "<model>_<backend>_temp_<t>_eval_results.json of EvalPlus"
 TRIAL = "sample"
@@ -50,7 +50,7 @@ def recognises(path: Path) -> bool:
 
 def read(files: list[Path]) -> Iterator[Answers]:
     """One `Answers` per file and benchmark."""
-    problems: dict[str, tuple[object, Path]] = {}
+    tests = OneVersion()
     warmth: dict[tuple[str, str], set[str]] = {}  # temperatures of a model and benchmark
     found: list[tuple[_Run, str, Rows, str]] = []
     for path in files:
@@ -59,13 +59,7 @@ def read(files: list[Path]) -> Iterator[Answers]:
         with layout(path, EXPECTS):
             version, date = results.get("hash"), str(results.get("date", ""))
             for benchmark, rows in _rows(path, results).items():
-                known, where = problems.setdefault(benchmark, (version, path))
-                if known != version:
-                    raise IngestError(
-                        f"{path}: expected the problems of {benchmark} with hash {known!r} as in "
-                        f"{where}, got {version!r}; scores under two versions of the tests do not "
-                        "compare: ingest them apart, or evaluate one again"
-                    )
+                tests.check("hash", f"the problems of {benchmark}", version, path)
                 warmth.setdefault((run.model, benchmark), set()).add(run.temperature)
                 found.append((run, benchmark, rows, date))
     for run, benchmark, rows, date in found:

@@ -13,7 +13,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["IngestError", "at", "field", "head", "layout", "parse", "read_json", "read_lines"]
+__all__ = [
+    "IngestError",
+    "OneVersion",
+    "at",
+    "field",
+    "head",
+    "layout",
+    "parse",
+    "read_json",
+    "read_lines",
+]
 
 _ARCHIVES = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"\x28\xb5\x2f\xfd": "zstd"}
 _KINDS = {dict: "an object", list: "a list", str: "a text", int: "a whole number"}
@@ -21,6 +31,22 @@ _KINDS = {dict: "an object", list: "a list", str: "a text", int: "a whole number
 
 class IngestError(ValueError):
     """A log that cannot be read: the file and the place, what was expected, got, what to do."""
+
+
+class OneVersion:
+    """Of what several logs hold, the first one's version is everybody's."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, tuple[object, Path]] = {}
+
+    def check(self, what: str, of: str, version: object, path: Path) -> None:
+        """Refuse a log of another version; `what` the log calls it, of a task or benchmark."""
+        known, where = self._first.setdefault(of, (version, path))
+        if known != version:
+            raise IngestError(
+                f"{path}: expected {what} {known!r} of {of} as in {where}, got {version!r}; scores "
+                "of two versions do not compare: ingest them apart, or evaluate one again"
+            )
 
 
 def at(path: Path, line: int | None = None) -> str:

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from cod_bayes.ingest.answers import Answers, Rows, number
-from cod_bayes.ingest.files import IngestError, field, layout, read_json
+from cod_bayes.ingest.files import IngestError, OneVersion, field, layout, read_json
 
 EXPECTS = "per_instance_stats.json beside run_spec.json of HELM"
 TRIAL = "train trial"
@@ -46,7 +46,7 @@ def recognises(path: Path) -> bool:
 
 def read(files: list[Path]) -> Iterator[Answers]:
     """One `Answers` per run folder."""
-    scenarios: dict[tuple[str, str], tuple[object, Path]] = {}
+    scenarios = OneVersion()
     for path in files:
         spec_path = path.with_name("run_spec.json")
         if not spec_path.exists():
@@ -60,12 +60,8 @@ def read(files: list[Path]) -> Iterator[Answers]:
         benchmark, _, arguments = name.partition(":")
         subset = ",".join(a for a in arguments.split(",") if a and not a.startswith(_ELSEWHERE))
         scenario = spec.get("scenario_spec")
-        known, where = scenarios.setdefault((benchmark, subset), (scenario, path))
-        if known != scenario:
-            raise IngestError(
-                f"{spec_path}: expected the scenario_spec of {benchmark} as beside {where}, got "
-                "another; scores of two versions do not compare: ingest them apart"
-            )
+        of = f"{benchmark}:{subset}" if subset else benchmark
+        scenarios.check("scenario_spec", of, scenario, spec_path)
         with layout(path, EXPECTS):
             yield _rows(path, adapter).answers(
                 source=path,

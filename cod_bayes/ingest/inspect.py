@@ -30,7 +30,7 @@ from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 from cod_bayes.ingest.answers import Answers, Rows, number
-from cod_bayes.ingest.files import IngestError, field, head, layout, parse, read_json
+from cod_bayes.ingest.files import IngestError, OneVersion, field, head, layout, parse, read_json
 
 EXPECTS = "<time>_<task>_<id>.eval (or .json) of Inspect"
 TRIAL = "epoch"
@@ -48,19 +48,14 @@ def recognises(path: Path) -> bool:
 
 def read(files: list[Path]) -> Iterator[Answers]:
     """One `Answers` per log."""
-    versions: dict[str, tuple[object, Path]] = {}
+    versions = OneVersion()
     for path in files:
         with layout(path, EXPECTS):
             log, samples = _json(path) if path.suffix == ".json" else _zip(path)
             about = field(log, "eval", dict, str(path))
             task = field(about, "task", str, str(path))
             version = about.get("task_version", 0)
-            known, where = versions.setdefault(task, (version, path))
-            if known != version:
-                raise IngestError(
-                    f"{path}: expected version {known!r} of task {task!r} as in {where}, got "
-                    f"{version!r}; scores of two versions do not compare: ingest them apart"
-                )
+            versions.check("version", f"task {task!r}", version, path)
             yield _answers(path, log, about, samples)
 
 

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from cod_bayes.ingest.answers import Answers, Names, Rows, number
-from cod_bayes.ingest.files import IngestError, at, field, layout, read_json, read_lines
+from cod_bayes.ingest.files import IngestError, OneVersion, at, field, layout, read_json, read_lines
 
 EXPECTS = "samples_<task>_<time>.jsonl beside results_<time>.json (lm_eval --log_samples)"
 TRIAL = "answer kept by the filter"
@@ -63,17 +63,11 @@ def read(files: list[Path]) -> Iterator[Answers]:
     """One `Answers` per file and filter. All results are read first: any may name a group."""
     results: dict[Path, Any] = {}
     runs = [_run(path, results) for path in files]
-    first: dict[str, _Run] = {}
+    versions = OneVersion()
     shots: dict[str, set[str]] = {}
     groups: dict[str, str] = {}
     for run in runs:
-        known = first.setdefault(run.task, run)
-        if known.version != run.version:
-            raise IngestError(
-                f"{run.path}: expected version {known.version!r} of task {run.task!r} as in "
-                f"{known.path}, got {run.version!r}; scores of two versions do not compare: ingest "
-                "them apart, or run one again"
-            )
+        versions.check("version", f"task {run.task!r}", run.version, run.path)
         shots.setdefault(run.task, set()).add(str(run.shots))
         groups |= run.groups
     for run in runs:
