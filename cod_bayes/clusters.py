@@ -19,7 +19,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
-from sklearn.base import clone
 
 from cod_bayes.evidence import ladder_of
 from cod_bayes.flat_kernel import improved_mean_shift, smooth_over_ladder
@@ -103,7 +102,7 @@ def _mean_shift_labels(feature: np.ndarray, clusterer: object | None) -> np.ndar
         if clusterer is None:
             labels[~zero] = improved_mean_shift(smooth).labels
         else:
-            labels[~zero] = clone(clusterer).fit(smooth).labels_
+            labels[~zero] = clusterer.fit(smooth).labels_  # type: ignore[attr-defined]
     return labels
 
 

@@ -126,14 +126,19 @@ def accuracy(x: Any, x_ref: Any, eta: Any, beta: Any, gamma: Any, g: Any, nu: An
 
 def share(probit: Any) -> Any:
     """1 / (1 + exp(-v (1.5976 + 0.070566 v^2))): the normal's distribution function to within
-    2e-4 (Bowling et al. 2009), in one exponential. Arrays, or PyTensor's."""
+    2e-4 (Bowling et al. 2009). Arrays, or PyTensor's."""
     return np.exp(log_share(probit))
 
 
 def log_share(probit: Any) -> Any:
     """log share(probit), which is finite where the share is smaller than any number."""
     logit = probit * (PROBIT[0] + PROBIT[1] * probit * probit)
-    return (logit - abs(logit)) / 2 - np.log1p(np.exp(-abs(logit)))
+    return -softplus(-logit)
+
+
+def softplus(v: Any) -> Any:
+    """log(1 + exp(v)), whatever v. Arrays, or PyTensor's."""
+    return (v + abs(v)) / 2 + np.log1p(np.exp(-abs(v)))
 
 
 def curves_of(probits: Sequence[Any], nu: Any, way: Any) -> tuple[Any, Any, Any, Any]:
@@ -143,8 +148,8 @@ def curves_of(probits: Sequence[Any], nu: Any, way: Any) -> tuple[Any, Any, Any,
     log_y, log_kept, log_s = log_share(probit_y), log_share(probit_kept), log_share(probit_s)
     g = np.exp(log_y + log_kept + log_share(-probit_s))
     gap = log_share(-probit_kept) - log_kept - log_s
-    away = (gap + abs(gap)) / 2 + np.log1p(np.exp(-abs(gap)))
-    loss = np.log1p(-g) - log_y - away - log_kept - log_s
+    away = softplus(gap)  # -log of the share of t = lost + kept s that is kept s
+    loss = softplus(log_share(-probit_y) - log_y - log_kept - log_s - away)  # 1 - g = 1 - y + y t
     rest = share(-probit_phi) * loss
     shown = -np.expm1(-nu * rest)
     more = -np.exp(-nu * rest) * np.expm1(-nu * away)

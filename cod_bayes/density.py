@@ -170,7 +170,8 @@ class Density:
 
         def negative(theta: np.ndarray) -> tuple[float, np.ndarray]:
             value, gradient = self(theta)
-            return (-value, -gradient) if np.isfinite(value) else (1e300, 0 * theta)
+            sound = np.isfinite(value) and np.isfinite(gradient).all()
+            return (-value, -gradient) if sound else (1e300, 0 * theta)
 
         options = {"maxiter": 3000, "maxfun": 4000}
         return minimize(negative, self.start_values, jac=True, method="L-BFGS-B", options=options).x
@@ -197,7 +198,7 @@ PROBIT_K, PROBIT_Y, PROBIT_S, PROBIT_PHI = _ROWS[:4]
 BY_PROBIT_K, BY_PROBIT_Y, BY_PROBIT_S, BY_PROBIT_PHI = _ROWS[4:8]  # the gradient
 FLOOR_A, FLOOR_B, FLOOR_NORM = _ROWS[8:11]  # g ~ Beta(a, b)
 WAY, NU, OVER_NU = _ROWS[11:14]
-ETA, BETA, GAMMA, G, LOSS, AWAY, SHOWN, SHOWN_BELOW = _ROWS[14:22]
+ETA, BETA, GAMMA, G, LOSS, AWAY, SHOWN, MORE = _ROWS[14:22]
 BY_NU, BY_TAU2, BY_ETA, BY_BETA, BY_LOG_BETA, BY_GAMMA, BY_G = _ROWS[22:29]
 BY_LOG_WAY, LOG_P = _ROWS[29:31]
 VARIANCE = _ROWS[31]  # the product over some models
@@ -350,7 +351,7 @@ def _curves(blocks, first, start, mu_eta, s_eta, mu_beta, s_beta, s_gamma, cappe
             v[S_GAMMA + i] = few * (gamma / s_gamma - 1)
             v[ETA + i], v[BETA + i], v[GAMMA + i] = eta, fall / v[WAY + i], gamma
             v[G + i], v[LOSS + i], v[AWAY + i] = g, loss, away
-            v[SHOWN + i], v[SHOWN_BELOW + i], v[OVER_NU + i] = shown, shown + more, over_nu
+            v[SHOWN + i], v[MORE + i], v[OVER_NU + i] = shown, more, over_nu
             v[LOG_P + i] = log_p
     total = by_mu_eta = by_s_eta = by_mu_beta = by_s_beta = by_s_gamma = 0.0
     # Apart: a sum in the loop above would keep it from being vectorised.
@@ -438,15 +439,17 @@ def _curves_back(blocks):
     for j in range(len(blocks)):
         v = blocks[j]
         for i in range(LANES):
-            kept, lost, _, _, slope_k = _share(v[PROBIT_K + i])
+            kept, lost, log_k, log_lost, slope_k = _share(v[PROBIT_K + i])
             y, not_y, _, _, slope_y = _share(v[PROBIT_Y + i])
-            s, not_s, _, _, slope_s = _share(v[PROBIT_S + i])
+            s, not_s, log_s, _, slope_s = _share(v[PROBIT_S + i])
             phi, other, _, _, slope = _share(v[PROBIT_PHI + i])
             nu, g, loss = v[NU + i], v[G + i], v[LOSS + i]
             rest = other * loss
             below = rest + v[AWAY + i]
             # nu / (exp(nu R) - 1), and by log nu what eta and log u have of it
-            over, over_below = 1 / v[SHOWN + i] - nu, 1 / v[SHOWN_BELOW + i] - nu
+            shown, more = v[SHOWN + i], v[MORE + i]
+            shown_below = shown + more
+            over, over_below = 1 / shown - nu, 1 / shown_below - nu
             shift = over * rest - 1 if nu * rest > 1e-5 else -0.5 * nu * rest
             shift_below = over_below * below - 1 if nu * below > 1e-5 else -0.5 * nu * below
             beta = v[BETA + i]
@@ -456,16 +459,22 @@ def _curves_back(blocks):
             by_eta = v[BY_ETA + i] - by_fall
             v[BY_NU + i] += by_eta * (nu * rest + shift) - shift
             v[BY_NU + i] += by_fall * (nu * below + shift_below) - shift_below
-            by_away = by_fall / v[SHOWN_BELOW + i] - over_below
-            by_rest = by_eta / v[SHOWN + i] - over + by_away
+            by_away = by_fall / shown_below - over_below
+            # by_eta / shown - over + by_away, without the difference of what nearly cancels
+            by_rest = (v[BY_ETA + i] - by_fall * more / shown_below) / shown - over - over_below
             by_loss = other * by_rest + phi * v[BY_GAMMA + i] + 1 / loss
             by_phi = loss * (v[BY_GAMMA + i] - by_rest)
             a, b = v[FLOOR_A + i], v[FLOOR_B + i] - 1
             by_log_g = a + g * v[BY_G + i] - (b + by_loss) * g / (1 - g)
-            by_t = (by_away - by_loss - 1) / (lost + kept * s)
-            by_k = lost * (by_log_g - by_away) - kept * (1 + lost * not_s * by_t)
+            # lost and kept s as shares of t
+            gap = log_lost - log_k - log_s
+            smaller = exp(-abs(gap))
+            less, most = smaller / (1 + smaller), 1 / (1 + smaller)
+            of_lost, of_s = (most, less) if gap > 0 else (less, most)
+            by_k = lost * (by_log_g - by_away)
+            by_k -= kept * (1 + not_s * of_lost * (by_away - by_loss - 1))
             by_y = not_y * (by_log_g - by_loss) - y
-            by_s = s * (kept * not_s * by_t - by_log_g) - not_s * by_away
+            by_s = -s * by_log_g - not_s * (of_lost * by_away + of_s * (by_loss + 1))
             v[BY_PROBIT_K + i] = slope_k * by_k + 6 * PROBIT[1] * v[PROBIT_K + i] / slope_k
             v[BY_PROBIT_Y + i] = slope_y * by_y + 6 * PROBIT[1] * v[PROBIT_Y + i] / slope_y
             v[BY_PROBIT_S + i] = slope_s * by_s + 6 * PROBIT[1] * v[PROBIT_S + i] / slope_s

@@ -17,12 +17,11 @@ largest ladder model was.
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,6 +50,7 @@ _PATH = np.linspace(-5, 7, 73)  # decades from x_b: where a mapping's path is tr
 _PRIOR_DRAWS = 500
 _LARGEST = 4  # times a file's own size is what its numbers may take in memory
 _MIN_CLUSTERS_TO_FALL = 3
+_AT_ONCE = 2  # benchmarks clustered side by side
 
 
 class ConvergenceWarning(UserWarning):
@@ -545,12 +545,13 @@ def fit(
     # Sums by several threads round otherwise, and the draws would hang on their number.
     with threadpool_limits(1, user_api="blas"):
         seeds = rng.spawn(len(evidence.benchmarks))
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # benchmarks know no other
-            found = pool.map(
-                lambda benchmark, own: cluster(benchmark, own, clusterer, whole=preview),
-                evidence.benchmarks.values(),
-                seeds,
-            )
+        own = partial(cluster, clusterer=clusterer, whole=preview)
+        # While one benchmark's climb is in threads, another's places are numbered. A clusterer from
+        # elsewhere is one object, and may not be asked twice at a time.
+        at_once = 1 if clusterer is not None or len(seeds) == 1 else _AT_ONCE
+        with ThreadPoolExecutor(at_once) as pool:
+            asked = map if at_once == 1 else pool.map
+            found = asked(own, evidence.benchmarks.values(), seeds)
             clusters = dict(zip(evidence.benchmarks, found, strict=True))
         data = ladder_data(evidence, clusters, spec.constants)
         idata, failed, interrupted = sample(

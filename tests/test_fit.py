@@ -1,5 +1,6 @@
 """From evidence to forecast on a small simulated ladder whose truth is known."""
 
+import time
 import warnings
 
 import arviz as az
@@ -154,12 +155,31 @@ def test_many_trials_are_clustered_by_mean_shift_on_a_half_and_fitted_on_the_oth
     assert ladder_data(evidence, found, CONSTANTS).z.shape == (len(found["b"].kind), 7)
 
 
-def test_another_clusterer_is_asked_and_stays_as_it_was():
-    benchmark = read_table(ladder_table(n_items=60, n_trials=100)).benchmarks["b"]
-    clusterer = KMeans(3, random_state=0)
-    found = cluster(benchmark, np.random.default_rng(0), clusterer)
-    assert found.membership.shape == (60, 3)
-    assert not hasattr(clusterer, "labels_")  # benchmarks are clustered at the same time
+class OneAtATime:
+    """A clusterer of another library: no scikit-learn estimator, and one object with a state."""
+
+    def __init__(self):
+        self.busy, self.asked = False, 0
+
+    def fit(self, x):
+        assert not self.busy
+        self.busy = True
+        self.asked += 1
+        time.sleep(0.05)
+        self.labels_ = KMeans(3, random_state=0).fit_predict(x)
+        self.busy = False
+        return self
+
+
+@pytest.mark.filterwarnings("ignore::cod_bayes.fitting.ConvergenceWarning")
+def test_a_clusterer_from_elsewhere_is_asked_for_one_benchmark_after_the_other():
+    tables = [ladder_table(n_items=40, n_trials=100).assign(benchmark=name) for name in "abc"]
+    clusterer = OneAtATime()
+    found = fit(
+        pd.concat(tables), clusterer=clusterer, draws=30, tune=30, chains=1, progressbar=False
+    )
+    assert clusterer.asked == 3
+    assert [found.clusters[name].membership.shape for name in "abc"] == [(40, 3)] * 3
 
 
 def test_clusters_do_not_hang_on_how_many_items_are_split_at_once(monkeypatch):

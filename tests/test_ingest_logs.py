@@ -365,9 +365,9 @@ def named_items(_, results):
             "helm",
             "run_spec.json",
             lambda _, spec: spec | {"scenario_spec": {"class_name": "x"}},
-            "of simple_mcqa as in",
+            "expected scenario_spec {",
         ),
-        ("evalplus", None, lambda _, r: r | {"hash": "x"}, "of the problems of Mbpp as in"),
+        ("evalplus", None, lambda _, r: r | {"hash": "x"}, "expected hash "),
         ("opencompass", None, named_items, "expected items with names like those in"),
         (
             "every-eval-ever",

@@ -122,16 +122,18 @@ def test_gradient_is_that_of_central_differences(data):
 def test_a_flat_cluster_s_share_above_the_floor_may_be_smaller_than_any_number():
     density = Density.of(SPEC, SINGLE)
     log_p = build(SPEC, SINGLE).compile_logp(mode="FAST_COMPILE")
-    place = density.size - 2 * len(SINGLE.cluster)  # probit s of the first cluster
-    theta, step = points(SINGLE, 1)[0], np.zeros(density.size)
-    step[place] = 1e-3
-    for probit in (-15.0, -21.0, -25.0):  # a share of 0 in floating point from -21 on
-        theta[place] = probit
+    theta, K = points(SINGLE, 1)[0], len(SINGLE.cluster)
+    places = density.size - K * np.array([4, 2])  # probits kept and s of the first cluster
+    # A share is 0 in floating point from -21 on, and what is lost from a kept of 21 on.
+    for probits in ((0.3, -15), (0.3, -21), (0.3, -25), (9, -4), (24, -25), (25, -24), (-25, -25)):
+        theta[places] = probits
         value, gradient = density(theta)
         assert value == pytest.approx(float(log_p(as_values(SINGLE, theta))), rel=1e-8)
-        slope = (density(theta + step)[0] - density(theta - step)[0]) / 2e-3
-        assert gradient[place] == pytest.approx(slope, rel=1e-5)
-        assert np.isfinite(density.constrain(theta)["beta"]).all()
+        for place in places:
+            step = 1e-4 * np.eye(density.size)[place]
+            slope = (density(theta + step)[0] - density(theta - step)[0]) / 2e-4
+            assert gradient[place] == pytest.approx(slope, rel=1e-4, abs=1e-4 * abs(value))
+        assert all(np.isfinite(value).all() for value in density.constrain(theta).values())
 
 
 def test_one_benchmark_has_no_shock_that_benchmarks_share():

@@ -76,12 +76,12 @@ def test_a_chain_s_start_hangs_on_its_seed_alone():
 
 
 def test_too_few_draws_fail_by_name_and_more_attempts_add_to_them():
-    options = {"random_seed": 0, "draws": 60, "tune": 150, "progressbar": False}
+    options = {"random_seed": 1, "draws": 40, "tune": 150, "progressbar": False}
     once, failed, _ = sample(SPEC, ladder(), attempts=1, **options)
     assert any(text.startswith("bulk ESS") for text in failed)
     more, *_ = sample(SPEC, ladder(), attempts=4, **options)
-    assert once["posterior"].sizes["draw"] == 60
-    assert more["posterior"].sizes["draw"] in (120, 180, 240)  # a run that diverges is not kept
+    assert once["posterior"].sizes["draw"] == 40
+    assert more["posterior"].sizes["draw"] in (80, 120, 160)  # a run that diverges is not kept
 
 
 HASH = """
