@@ -9,9 +9,18 @@ shocks of its own,
     score_k  = sin^2(arcsin sqrt y_k + omega* + eps_k),
     omega* ~ N(0, sigma_omega sqrt|x* - x_b|),  eps_k ~ N(0, tau)
 
-the predictable subset's score is the mean over its items, the benchmark's follows from it by the
-mapping (`cod_bayes.mapping`), and both get the noise of being measured on as many trials as the
-largest ladder model was.
+the predictable subset's score is the mean over its items, and the benchmark's follows from it by
+the mapping (`cod_bayes.mapping`).
+
+A second posterior of the same model has every benchmark as one cluster. The two forecasts err
+almost independently: the sum of many curves, each on a part of the trials, and one curve on all of
+them. A draw of the benchmark's score is therefore the mean of a draw of each, for the same target,
+
+    score = w score_clusters + (1 - w) score_whole,    w = v_whole / (v_clusters + v_whole),
+
+v the variances of the two curves a decade beyond x_b (Bates and Granger 1969, The combination of
+forecasts, for errors without correlation). The subset's score moves with it, as the curves of the
+rest say. Scores get the noise of being measured on as many trials as the largest ladder model was.
 """
 
 from __future__ import annotations
@@ -20,9 +29,9 @@ import json
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property, partial
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +48,7 @@ from cod_bayes.spec import Spec, check_spec, load_spec
 if TYPE_CHECKING:
     from cod_bayes.clusters import Clusters
 
-FORMAT = "cod-bayes posterior 4"
+FORMAT = "cod-bayes posterior 5"
 QUANTILES = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
 FORECASTABLE_WIDTH = 0.10  # of the 90 % interval, in accuracy
 HOPELESS_WIDTH = 0.40
@@ -51,6 +60,16 @@ _PRIOR_DRAWS = 500
 _LARGEST = 4  # times a file's own size is what its numbers may take in memory
 _MIN_CLUSTERS_TO_FALL = 3
 _AT_ONCE = 2  # benchmarks clustered side by side
+_WHOLE = "whole benchmarks"  # the second posterior, in words
+
+_OF_CURVES = {  # of a saved fit, in every tree
+    "posterior": PARAMETERS,
+    "constant_data": ("x_ref", "top", "trials", "weight", "benchmark_of_cluster", "nu_ratio"),
+}
+_OF_ITEMS = {  # and beside the clusters' posterior
+    "items": ("subset_weight", "benchmark_of_item"),
+    "anchors": ("subset", "rest", "n_rest"),
+}
 
 
 class ConvergenceWarning(UserWarning):
@@ -118,7 +137,8 @@ class Fit:
     Attributes:
         idata: DataTree with the groups posterior, prior, sample_stats, posterior_predictive,
             observed_data, constant_data, log_likelihood, log_prior, items, anchors and, after a
-            forecast, predictions and predictions_constant_data.
+            forecast, predictions and predictions_constant_data; `whole`, where a benchmark has
+            clusters, is such a tree of its own.
         clusters: per benchmark; empty for a fit read from a file.
     """
 
@@ -139,6 +159,13 @@ class Fit:
     def benchmarks(self) -> list[str]:
         """Names, in the order of the posterior."""
         return [str(name) for name in self.idata["posterior"].to_dataset()["benchmark"].values]
+
+    @cached_property
+    def whole(self) -> Fit | None:
+        """The fit of every benchmark as one cluster, without items and anchors; None where that is
+        what this fit is already."""
+        beside = self.idata.children.get("whole")
+        return None if beside is None else Fit(beside)
 
     @property
     def predictable(self) -> xr.DataArray:
@@ -213,21 +240,27 @@ class Fit:
         shape = (p.sizes["chain"], p.sizes["draw"], len(names), len(compute))
         score, subset = np.empty(shape), np.empty(shape)
         share = np.zeros(len(names))
-        x_ref = self.idata["constant_data"].to_dataset()["x_ref"].values
-        seed = int(self.idata.attrs["random_seed"])
-        model = [model_seed] if model_seed else []
-        own = np.random.default_rng([seed, 1, *model]).standard_normal(shape[0] * shape[1])
         for i, name in enumerate(names):
             b = self.benchmarks.index(name)
-            target = _Target.of(self, b, np.log10(compute), own, one_run, model)
-            if continues:
-                ahead = np.log10(compute) - x_ref[b]
-                target = replace(target, x=np.broadcast_to(ahead, target.x.shape))
-            if not measured:
-                target = replace(target, trials=np.inf)
+            run = partial(
+                _Target.of,
+                b=b,
+                compute=compute,
+                draws=shape[0] * shape[1],
+                one_run=one_run,
+                continues=continues,
+                model_seed=model_seed,
+            )
+            target = run(self)
             share[i] = target.share
-            for into, drawn in zip((score, subset), target.scores(), strict=True):
-                into[:, :, i] = drawn.reshape(*shape[:2], -1)
+            if self.whole is not None and target.clustered:
+                drawn = target.scores(run(self.whole).scores()[0], self._clusters_weight[b])
+            else:
+                drawn = target.scores()
+            if measured:
+                drawn = target.measured(drawn[0], 1.0), target.measured(drawn[1], share[i])
+            for into, values in zip((score, subset), drawn, strict=True):
+                into[:, :, i] = values.reshape(*shape[:2], -1)
         dims = ("chain", "draw", "benchmark", "compute")
         coords: dict[str, Any] = {"chain": p["chain"], "draw": p["draw"]}
         coords |= {"benchmark": names, "compute": compute}
@@ -252,6 +285,19 @@ class Fit:
     @cached_property
     def _value(self) -> dict[str, np.ndarray]:
         return _in_one_row(self.idata["posterior"].to_dataset())
+
+    @cached_property
+    def _clusters_weight(self) -> np.ndarray:
+        """w of the module, 1/2 where neither curve varies. (benchmark,)"""
+        variance = np.array(
+            [
+                [_variance_ahead(fit, b) for b in range(len(self.benchmarks))]
+                for fit in (self, self.whole)
+                if fit is not None
+            ]
+        )
+        total = variance.sum(axis=0)
+        return np.divide(variance[-1], total, out=np.full(len(total), 0.5), where=total > 0)
 
     @cached_property
     def _kept(self) -> np.ndarray:
@@ -292,14 +338,8 @@ def load(path: str | Path) -> Fit:
     return Fit(tree)
 
 
-def _check(fit: Fit) -> None:
+def _check(fit: Fit, held: dict[str, tuple[str, ...]] = _OF_CURVES | _OF_ITEMS) -> None:
     """Reads what every use of a saved fit needs; raises whatever is missing or not so."""
-    held = {
-        "posterior": PARAMETERS,
-        "constant_data": ("x_ref", "top", "trials", "weight", "benchmark_of_cluster"),
-        "items": ("subset_weight", "benchmark_of_item"),
-        "anchors": ("subset", "rest", "n_rest"),
-    }
     for group, names in held.items():
         have = fit.idata[group].to_dataset() if group in fit.idata.children else {}
         if missing := [name for name in names if name not in have]:
@@ -310,6 +350,10 @@ def _check(fit: Fit) -> None:
         raise ValueError("its benchmarks' names have control characters")
     int(fit.idata.attrs["random_seed"])
     check_spec(fit.spec)
+    if fit.whole is not None:
+        _check(fit.whole, _OF_CURVES)
+        if fit.whole.benchmarks != fit.benchmarks:
+            raise ValueError("its group 'whole' is of other benchmarks")
 
 
 def check_names(names: Sequence[str], known: Sequence[str]) -> None:
@@ -346,7 +390,7 @@ class _Target:
         curve: parameters (draw, cluster); x: (draw, compute) effective, from x_b.
         omega: (draw, compute); eps: (draw, cluster).
         weight: (cluster,) share of items; kept: (cluster,) in the predictable subset.
-        trials: of the evaluation; inf: the score as it is, without its noise.
+        trials: of the evaluation.
     """
 
     curve: dict[str, np.ndarray]
@@ -364,30 +408,38 @@ class _Target:
         cls,
         fit: Fit,
         b: int,
-        x: np.ndarray,
-        own: np.ndarray,
-        one_run: bool,
-        model: list[int],
+        compute: np.ndarray,
+        draws: int,
+        one_run: bool = False,
+        continues: bool = False,
+        model_seed: int = 0,
     ) -> _Target:
+        """As `Fit.draws` says of the target; its own standard draws hang on the fit's seed alone.
+
+        draws: of the target; the posterior's in their order, left out or repeated evenly.
+        """
         seed = int(fit.idata.attrs["random_seed"])
+        model = [model_seed] if model_seed else []
+        own = np.random.default_rng([seed, 1, *model]).standard_normal(draws)
         rng = np.random.default_rng([seed, 2, b, *model])
         c = fit.idata["constant_data"].to_dataset()
+        have = len(fit._value["mu_eta"])
+        at = slice(None) if have == draws else np.arange(draws) * have // draws
+        value = {name: v[at] for name, v in fit._value.items()}
         curve, weight, kept = _own(fit, b)
-        value = fit._value
         x_ref = float(c["x_ref"].values[b])
         top = int(c["top"].values[b])
-        draws = len(value["mu_eta"])
         delta = value["sigma_delta"] * rng.standard_normal(draws) - value["lead"][:, b]
         if len(fit.benchmarks) > 1:
             delta = delta + value["sigma_model"] * own - value["delta"][:, top]
-        away = x - x_ref
+        away = np.log10(compute) - x_ref
         walk = rng.standard_normal(draws)[:, None] * np.sqrt(np.abs(away))
         if one_run:
             walk = _walk(away, draws, np.random.default_rng([seed, 5, b]))
         eps = rng.standard_normal((draws, len(weight))) * value["tau"][:, b, None]
         return cls(
-            curve,
-            away[None, :] + delta[:, None],
+            {name: v[at] for name, v in curve.items()},
+            away[None, :] + (0.0 if continues else delta[:, None]) * np.ones((draws, 1)),
             walk * value["sigma_omega"][:, b, None],
             eps,
             weight,
@@ -401,9 +453,18 @@ class _Target:
     def share(self) -> float:
         return float(self.weight[self.kept].sum())
 
-    def scores(self) -> tuple[np.ndarray, np.ndarray]:
-        """Measured scores of the benchmark and of its predictable subset, (draw, compute); the
-        subset's NaN where there is none."""
+    @property
+    def clustered(self) -> bool:
+        return len(self.weight) > 1
+
+    def scores(
+        self, whole: np.ndarray | None = None, w: float = 1.0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The benchmark and its predictable subset before they are measured, (draw, compute); the
+        subset's NaN where there is none.
+
+        whole, w: scores of the benchmark as one curve, and the share of this one's in the mean.
+        """
         # Without a mapping it is all of the items or none, and one mean serves for both.
         seen = np.flatnonzero(self.kept if self.kept.any() else np.ones_like(self.kept))
         shaken, plain = np.zeros(self.x.shape), np.zeros(self.x.shape)
@@ -412,19 +473,27 @@ class _Target:
             plain += self.weight[k] * y
             shaken += self.weight[k] * _shift(y, self.omega + self.eps[:, k, None])
         shaken, plain = (total / self.weight[seen].sum() for total in (shaken, plain))
-        subset = (
-            self._measured(shaken, self.share) if self.share > 0 else np.full_like(plain, np.nan)
-        )
+        none = np.full_like(plain, np.nan)
         if self.mapping is None:
-            return self._measured(shaken, 1.0), subset
+            full = shaken if whole is None else w * shaken + (1 - w) * whole
+            return full, full if self.share > 0 else none
         rest_weight = self.weight * ~self.kept
-        jitter = (self.eps @ rest_weight / rest_weight.sum())[:, None]
-        rest = _shift(self.mapping.rest(plain), self.omega + jitter)
-        return self._measured(self.share * shaken + (1 - self.share) * rest, 1.0), subset
+        jitter = self.omega + (self.eps @ rest_weight / rest_weight.sum())[:, None]
 
-    def _measured(self, score: np.ndarray, share: float) -> np.ndarray:
-        """With the noise of an evaluation on the same items and trials."""
-        if not np.isfinite(self.trials):
+        def with_rest(rest: np.ndarray) -> np.ndarray:
+            return self.share * shaken + (1 - self.share) * _shift(rest, jitter)
+
+        full = with_rest(self.mapping.rest(plain))
+        if whole is None:
+            return full, shaken
+        # Anchors inform the mapping and nothing else: the subset moves without them.
+        alone = with_rest(self.mapping.traced(plain))
+        moved = self.mapping.subset(w * alone + (1 - w) * whole) - self.mapping.subset(alone)
+        return w * full + (1 - w) * whole, np.clip(shaken + moved, 0, 1)
+
+    def measured(self, score: np.ndarray, share: float) -> np.ndarray:
+        """With the noise of an evaluation on the same items and trials, of this share of them."""
+        if share == 0 or not np.isfinite(self.trials):
             return score
         n = max(round(self.trials * share), 1)
         rng = np.random.default_rng([*self.seed, n])  # the subset's noise owes the rest nothing
@@ -490,6 +559,14 @@ def _mean(
     return total / weight[choice].sum()
 
 
+def _variance_ahead(fit: Fit, b: int) -> float:
+    """Of a benchmark's mean curve a decade beyond its largest ladder model, over the draws."""
+    curve, weight, _ = _own(fit, b)
+    top = int(fit.idata["constant_data"].to_dataset()["top"].values[b])
+    x = 1 - fit._value["lead"][:, [b]] - fit._value["delta"][:, [top]]
+    return float(_mean(curve, x, weight, np.ones(len(weight), bool)).var())
+
+
 def _shift(y: np.ndarray, z: np.ndarray) -> np.ndarray:
     """Rates moved by z radians of arcsine root."""
     return np.sin(np.clip(np.arcsin(np.sqrt(np.clip(y, 0, 1))) + z, 0, np.pi / 2)) ** 2
@@ -500,7 +577,7 @@ def fit(
     model: str | Path = "cod",
     *,
     random_seed: int = 0,
-    draws: int = 850,
+    draws: int = 800,
     tune: int = 100,
     chains: int = 4,
     progressbar: bool = True,
@@ -509,16 +586,17 @@ def fit(
 ) -> Fit:
     """Cluster, sample and check.
 
-    A posterior that fails a check gets more draws, at most four times `draws`; what then still
-    fails is warned of by name and stays in the verdicts.
+    The clusters' posterior and, beside it, that of whole benchmarks. One that fails a check gets
+    more draws, at most four times `draws`; what then still fails is warned of by name and stays in
+    the verdicts.
 
     Args:
         evidence: or what `read_table` takes.
         model: a shipped model's name, or the path of a TOML file.
         draws, tune, chains: of one run; see above.
         clusterer: any scikit-learn clusterer in place of the default route.
-        preview: every benchmark is one cluster. The same model and the same checks in a third of
-            the time; there is no predictable subset to look at.
+        preview: the posterior of whole benchmarks alone. The same model and the same checks in a
+            third of the time; there is no predictable subset to look at.
 
     Raises:
         EvidenceError, SpecError: before anything is sampled.
@@ -528,7 +606,6 @@ def fit(
     from threadpoolctl import threadpool_limits
 
     from cod_bayes.clusters import cluster
-    from cod_bayes.sampling import sample
 
     if not isinstance(evidence, Evidence):
         evidence = read_table(evidence)
@@ -552,17 +629,27 @@ def fit(
         with ThreadPoolExecutor(at_once) as pool:
             asked = map if at_once == 1 else pool.map
             found = asked(own, evidence.benchmarks.values(), seeds)
+            import_module("cod_bayes.sampling")  # takes seconds, and this thread only waits
             clusters = dict(zip(evidence.benchmarks, found, strict=True))
-        data = ladder_data(evidence, clusters, spec.constants)
-        idata, failed, interrupted = sample(
+        sampled = partial(
+            _sampled,
             spec,
-            data,
+            evidence,
             random_seed=random_seed,
             draws=draws,
             tune=tune,
             chains=chains,
             progressbar=progressbar,
         )
+        idata, failed, interrupted = sampled(clusters)
+        if not interrupted and any(len(found.kind) > 1 for found in clusters.values()):
+            whole = {name: cluster(of, rng, whole=True) for name, of in evidence.benchmarks.items()}
+            try:
+                idata["whole"], also, interrupted = sampled(whole, beside=True)
+                failed = [*(f"{_WHOLE}: {check}" for check in also), *failed]
+            except KeyboardInterrupt:
+                failed, interrupted = [f"interrupted before {_WHOLE}", *failed], True
+    idata.attrs["failed_checks"] = json.dumps(failed)
     if failed and not interrupted:
         warnings.warn(
             f"the posterior is not to be trusted yet: {', '.join(failed)}; "
@@ -570,6 +657,31 @@ def fit(
             ConvergenceWarning,
             stacklevel=2,
         )
+    fitted = Fit(idata, clusters)
+    if interrupted:
+        raise Interrupted(fitted)
+    return fitted
+
+
+def _sampled(
+    spec: Spec,
+    evidence: Evidence,
+    clusters: dict[str, Clusters],
+    *,
+    random_seed: int,
+    beside: bool = False,
+    **options: Any,
+) -> tuple[xr.DataTree, list[str], bool]:
+    """As `cod_bayes.sampling.sample`, with all groups and attributes of a fit.
+
+    beside: another fit of the same evidence has the items and anchors, and chains of its own.
+    """
+    from cod_bayes.sampling import sample
+
+    data = ladder_data(evidence, clusters, spec.constants)
+    idata, failed, interrupted = sample(
+        spec, data, random_seed=[random_seed, 1] if beside else random_seed, **options
+    )
     idata.attrs = {
         "format": FORMAT,
         "version": metadata.version("cod-bayes"),
@@ -580,10 +692,9 @@ def fit(
         "failed_checks": json.dumps(failed),
     }
     _add_groups(idata, spec, evidence, clusters, data, np.random.default_rng([random_seed, 0]))
-    fitted = Fit(idata, clusters)
-    if interrupted:
-        raise Interrupted(fitted)
-    return fitted
+    if not beside:
+        _add_items(idata, spec, evidence, clusters, data)
+    return idata, failed, interrupted
 
 
 def ladder_data(
@@ -668,7 +779,7 @@ def _add_groups(
     data: LadderData,
     rng: np.random.Generator,
 ) -> None:
-    """What ArviZ inspects and forecasts need, beside the posterior."""
+    """What ArviZ inspects and forecasts need of the curves, beside the posterior."""
     from cod_bayes.generate import log_likelihood, log_prior, prior_draws, replicate
 
     posterior = idata["posterior"].to_dataset()
@@ -708,12 +819,24 @@ def _add_groups(
         "log_prior": grouped(log_p, {name: wide.get(name, sampled) for name in log_p}),
         "constant_data": _constants(spec, evidence, clusters, data),
     }
-    threshold = spec.constants["predictable_probability"]
-    kept = _predictable(posterior, groups["constant_data"]).values >= threshold
+    for name, group in groups.items():
+        idata[name] = xr.DataTree(group)
+
+
+def _add_items(
+    idata: xr.DataTree,
+    spec: Spec,
+    evidence: Evidence,
+    clusters: dict[str, Clusters],
+    data: LadderData,
+) -> None:
+    """Which items are in the predictable subset, and what the anchors show of it."""
+    posterior, constant = (idata[name].to_dataset() for name in ("posterior", "constant_data"))
+    kept = _predictable(posterior, constant).values >= spec.constants["predictable_probability"]
     member = {}
     for b, (name, found) in enumerate(clusters.items()):
         member[name] = found.membership @ kept[data.of_cluster == b].astype(float)
-    groups["items"] = xr.Dataset(
+    items = xr.Dataset(
         {
             "subset_weight": ("item", np.concatenate(list(member.values()))),
             "benchmark_of_item": (
@@ -723,9 +846,8 @@ def _add_groups(
         },
         {"item": np.concatenate([evidence.benchmarks[name]["item"].values for name in member])},
     )
-    groups["anchors"] = _anchors(evidence, member, spec.constants["assumed_trials"])
-    for name, group in groups.items():
-        idata[name] = xr.DataTree(group)
+    idata["items"] = xr.DataTree(items)
+    idata["anchors"] = xr.DataTree(_anchors(evidence, member, spec.constants["assumed_trials"]))
 
 
 def _constants(

@@ -86,12 +86,27 @@ class Mapping:
         """w s + (1 - w) r(s), (draw, ...)."""
         return self.share * subset + (1 - self.share) * self.rest(subset)
 
+    def traced(self, subset: np.ndarray) -> np.ndarray:
+        """r(s) as `rest`, of the curves alone: no anchor has chosen among the draws."""
+        return interpolate(subset, self.s, self.r)
+
+    def subset(self, full: np.ndarray) -> np.ndarray:
+        """The s at which w s + (1 - w) r(s) = full, of the curves alone. (draw, ...)"""
+        return interpolate(full, self.share * self.s + (1 - self.share) * self.r, self.s)
+
 
 def interpolate(at: np.ndarray, s: np.ndarray, r: np.ndarray) -> np.ndarray:
-    """Row by row: r at `at` (draw, ...) along the increasing paths s, r (draw, point)."""
+    """Row by row: r at `at` (draw, ...) along the increasing paths s, r (draw, point), which both
+    go from 0 to 1, in places too little for a number."""
     flat = at.reshape(len(at), -1)
-    rows = [np.interp(a, x, y) for a, x, y in zip(flat, s, r, strict=True)]
-    return np.array(rows).reshape(at.shape)
+    solved = flat >= 1
+    below = np.stack([(s < column[:, None]).sum(axis=1) for column in flat.T], axis=1)
+    upper = np.where(solved, s.shape[1] - 1, np.clip(below, 1, s.shape[1] - 1))
+    s_0, s_1 = (np.take_along_axis(s, end, axis=1) for end in (upper - 1, upper))
+    r_0, r_1 = (np.take_along_axis(r, end, axis=1) for end in (upper - 1, upper))
+    gap = s_1 - s_0
+    way = np.divide(flat - s_0, gap, out=solved.astype(float), where=gap > 0)
+    return np.where(way < 1, r_0 + way * (r_1 - r_0), r_1).reshape(at.shape)
 
 
 def _weights(log_weight: np.ndarray) -> tuple[np.ndarray, float]:

@@ -580,6 +580,18 @@ def _mappings(fit: Fit) -> _Markup:
 
 
 def _diagnostics(fit: Fit) -> _Markup:
+    whole = [] if fit.whole is None else [_convergence("Convergence, whole benchmarks", fit.whole)]
+    return _join(
+        [
+            _convergence("Convergence", fit),
+            *whole,
+            _tag("h3", "Predictive checks"),
+            _predictive(fit),
+        ]
+    )
+
+
+def _convergence(title: str, fit: Fit) -> _Markup:
     posterior, stats = (fit.idata[g].to_dataset() for g in ("posterior", "sample_stats"))
     rows: list[list[object]] = []
     for name in PARAMETERS:
@@ -606,11 +618,9 @@ def _diagnostics(fit: Fit) -> _Markup:
     heads = ["parameter", "values", *limits]
     return _join(
         [
-            _tag("h3", "Convergence"),
+            _tag("h3", title),
             _table(["sampler", "", "limit"], sampler),
             _table([*heads, "least tail ESS"], rows),
-            _tag("h3", "Predictive checks"),
-            _predictive(fit),
         ]
     )
 
@@ -689,6 +699,11 @@ def _assumptions(fit: Fit) -> _Markup:
         "L(x) = exp(η − β (x − x_b))                           answer loss, x = log10 compute\n"
         "y(x) = g + (1 − g) exp(−γ) (1 + ν L(x))^(−1/ν)        accuracy of a cluster"
     )
+    if fit.whole is not None:
+        equations += (
+            "\nscore = w (of its clusters) + (1 − w) (of its one curve)"
+            "    each of a posterior of its own, w by their precision"
+        )
     return _join(
         [
             _tag("p", spec.description),

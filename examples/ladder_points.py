@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--items-scale", type=float, default=0.05)
     parser.add_argument("--shock", type=float, default=0.04)
-    parser.add_argument("--draws", type=int, default=850)
+    parser.add_argument("--draws", type=int, default=800)
     asked = parser.parse_args()
     shocks = {"shock": asked.shock, "benchmark_shock": asked.shock}
     world = simulate(asked.seed, items_scale=asked.items_scale, **shocks)
