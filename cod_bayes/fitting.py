@@ -18,7 +18,7 @@ them. A draw of the benchmark's score is therefore the mean of a draw of each, f
 
     score = w score_clusters + (1 - w) score_whole,    w = v_whole / (v_clusters + v_whole),
 
-v the variances of the two curves a decade beyond x_b (Bates and Granger 1969, The combination of
+v the variances of the two a decade beyond x_b (Bates and Granger 1969, The combination of
 forecasts, for errors without correlation). The subset's score moves with it, as the curves of the
 rest say. Scores get the noise of being measured on as many trials as the largest ladder model was.
 """
@@ -288,10 +288,15 @@ class Fit:
 
     @cached_property
     def _clusters_weight(self) -> np.ndarray:
-        """w of the module, 1/2 where neither curve varies. (benchmark,)"""
+        """w of the module, 1/2 where neither varies. (benchmark,)"""
+        decade = 10 ** (self.idata["constant_data"].to_dataset()["x_ref"].values + 1)
+        draws = len(self._value["mu_eta"])
         variance = np.array(
             [
-                [_variance_ahead(fit, b) for b in range(len(self.benchmarks))]
+                [
+                    _Target.of(fit, b, compute[None], draws).scores()[0].var()
+                    for b, compute in enumerate(decade)
+                ]
                 for fit in (self, self.whole)
                 if fit is not None
             ]
@@ -557,14 +562,6 @@ def _mean(
     for k in np.flatnonzero(choice):
         total += weight[k] * accuracy(x, 0.0, **{n: v[:, k, None] for n, v in curve.items()})
     return total / weight[choice].sum()
-
-
-def _variance_ahead(fit: Fit, b: int) -> float:
-    """Of a benchmark's mean curve a decade beyond its largest ladder model, over the draws."""
-    curve, weight, _ = _own(fit, b)
-    top = int(fit.idata["constant_data"].to_dataset()["top"].values[b])
-    x = 1 - fit._value["lead"][:, [b]] - fit._value["delta"][:, [top]]
-    return float(_mean(curve, x, weight, np.ones(len(weight), bool)).var())
 
 
 def _shift(y: np.ndarray, z: np.ndarray) -> np.ndarray:
