@@ -18,9 +18,9 @@ them. A draw of the benchmark's score is therefore the mean of a draw of each, f
 
     score = w score_clusters + (1 - w) score_whole,    w = v_whole / (v_clusters + v_whole),
 
-v the variances of the two a decade beyond x_b (Bates and Granger 1969, The combination of
-forecasts, for errors without correlation). The subset's score moves with it, as the curves of the
-rest say. Scores get the noise of being measured on as many trials as the largest ladder model was.
+v the variances of the two (Bates and Granger 1969, The combination of forecasts, for errors without
+correlation). The subset's score moves with it, as the curves of the rest say. Scores get the noise
+of being measured on as many trials as the largest ladder model was.
 """
 
 from __future__ import annotations
@@ -254,7 +254,7 @@ class Fit:
             target = run(self)
             share[i] = target.share
             if self.whole is not None and target.clustered:
-                drawn = target.scores(run(self.whole).scores()[0], self._clusters_weight[b])
+                drawn = target.scores(run(self.whole).scores()[0])
             else:
                 drawn = target.scores()
             if measured:
@@ -285,24 +285,6 @@ class Fit:
     @cached_property
     def _value(self) -> dict[str, np.ndarray]:
         return _in_one_row(self.idata["posterior"].to_dataset())
-
-    @cached_property
-    def _clusters_weight(self) -> np.ndarray:
-        """w of the module, 1/2 where neither varies. (benchmark,)"""
-        decade = 10 ** (self.idata["constant_data"].to_dataset()["x_ref"].values + 1)
-        draws = len(self._value["mu_eta"])
-        variance = np.array(
-            [
-                [
-                    _Target.of(fit, b, compute[None], draws).scores()[0].var()
-                    for b, compute in enumerate(decade)
-                ]
-                for fit in (self, self.whole)
-                if fit is not None
-            ]
-        )
-        total = variance.sum(axis=0)
-        return np.divide(variance[-1], total, out=np.full(len(total), 0.5), where=total > 0)
 
     @cached_property
     def _kept(self) -> np.ndarray:
@@ -462,13 +444,11 @@ class _Target:
     def clustered(self) -> bool:
         return len(self.weight) > 1
 
-    def scores(
-        self, whole: np.ndarray | None = None, w: float = 1.0
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def scores(self, whole: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The benchmark and its predictable subset before they are measured, (draw, compute); the
         subset's NaN where there is none.
 
-        whole, w: scores of the benchmark as one curve, and the share of this one's in the mean.
+        whole: scores of the benchmark as one curve, to be taken into the mean.
         """
         # Without a mapping it is all of the items or none, and one mean serves for both.
         seen = np.flatnonzero(self.kept if self.kept.any() else np.ones_like(self.kept))
@@ -478,10 +458,9 @@ class _Target:
             plain += self.weight[k] * y
             shaken += self.weight[k] * _shift(y, self.omega + self.eps[:, k, None])
         shaken, plain = (total / self.weight[seen].sum() for total in (shaken, plain))
-        none = np.full_like(plain, np.nan)
         if self.mapping is None:
-            full = shaken if whole is None else w * shaken + (1 - w) * whole
-            return full, full if self.share > 0 else none
+            full = shaken if whole is None else _mean_of(shaken, whole)[0]
+            return full, full if self.share > 0 else np.full_like(full, np.nan)
         rest_weight = self.weight * ~self.kept
         jitter = self.omega + (self.eps @ rest_weight / rest_weight.sum())[:, None]
 
@@ -493,7 +472,8 @@ class _Target:
             return full, shaken
         # Anchors inform the mapping and nothing else: the subset moves without them.
         alone = with_rest(self.mapping.traced(plain))
-        moved = self.mapping.subset(w * alone + (1 - w) * whole) - self.mapping.subset(alone)
+        both, w = _mean_of(alone, whole)
+        moved = self.mapping.subset(both) - self.mapping.subset(alone)
         return w * full + (1 - w) * whole, np.clip(shaken + moved, 0, 1)
 
     def measured(self, score: np.ndarray, share: float) -> np.ndarray:
@@ -562,6 +542,13 @@ def _mean(
     for k in np.flatnonzero(choice):
         total += weight[k] * accuracy(x, 0.0, **{n: v[:, k, None] for n, v in curve.items()})
     return total / weight[choice].sum()
+
+
+def _mean_of(clusters: np.ndarray, whole: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The mean of two forecasts (draw, compute), and w of the module (compute,)."""
+    v, v_whole = clusters.var(axis=0), whole.var(axis=0)
+    w = np.divide(v_whole, v + v_whole, out=np.full(len(v), 0.5), where=v + v_whole > 0)
+    return w * clusters + (1 - w) * whole, w
 
 
 def _shift(y: np.ndarray, z: np.ndarray) -> np.ndarray:
