@@ -56,7 +56,9 @@ def test_a_score_is_the_mean_of_the_clusters_and_of_the_whole_by_their_precision
     )
     v, v_whole = (score.var(("chain", "draw")) for score in (clusters, whole))
     w = v_whole / (v + v_whole)
-    np.testing.assert_allclose(both, w * clusters + (1 - w) * whole, atol=1e-9)
+    np.testing.assert_allclose(
+        both, (w * clusters + (1 - w) * whole).transpose(*both.dims), atol=1e-9
+    )
     assert (both.var(("chain", "draw")) < v).all()
 
 
