@@ -78,9 +78,10 @@ def cluster(
     chance = benchmark["chance"].values
     del ladder  # a copy of all cells
 
+    if whole or len(rate) < _MIN_ITEMS:
+        return _one(rate, n_trials, chance)
     typical = np.median(n_trials[present & counted]) if (present & counted).any() else np.inf
-    few = clusterer is None and typical < MIN_TRIALS_FOR_MEAN_SHIFT
-    if whole or few or len(rate) < _MIN_ITEMS:
+    if clusterer is None and typical < MIN_TRIALS_FOR_MEAN_SHIFT:
         return _one(rate, n_trials, chance)
 
     feature, rate, n_trials = _thin(rate, n_trials, rng)

@@ -12,15 +12,20 @@ shocks of its own,
 the predictable subset's score is the mean over its items, and the benchmark's follows from it by
 the mapping (`cod_bayes.mapping`).
 
-A second posterior of the same model has every benchmark as one cluster. The two forecasts err
-almost independently: the sum of many curves, each on a part of the trials, and one curve on all of
-them. A draw of the benchmark's score is therefore the mean of a draw of each, for the same target,
+A second posterior of the same model has every benchmark as one curve, fitted to all trials. Where a
+benchmark has clusters, a draw of its score is the mean of a draw of each, of one target: delta* and
+omega* are the same. With z = arcsin sqrt score before it is measured, of clusters and of the whole,
+m and v their means and variances over the draws,
 
-    score = w score_clusters + (1 - w) score_whole,    w = v_whole / (v_clusters + v_whole),
+    z     = a z_c + (1 - a) z_w,    a = v_w / (v_c + v_w),    score = sin^2(m + s (z - m))
+    s^2   = max(1, (m_c - m_w)^2 / (v_c + v_w)) (1 + 2 rho sqrt(v_c v_w) / (v_c + v_w))
 
-v the variances of the two (Bates and Granger 1969, The combination of forecasts, for errors without
-correlation). The subset's score moves with it, as the curves of the rest say. Scores get the noise
-of being measured on as many trials as the largest ladder model was.
+weights by precision (Bates and Granger 1969, The combination of forecasts), and a spread that grows
+where the two are further apart than they say (Birge 1932, The calculation of errors by the method
+of least squares), and the fewer the clusters: rho = sum_k weight_k^2, the chance that two items
+share a cluster, stands for the correlation of their errors. With one cluster it is 1, and the mean
+as wide as either. The subset moves by as many radians as its benchmark. Scores get the noise of
+being measured on as many trials as the largest ladder model was.
 """
 
 from __future__ import annotations
@@ -162,8 +167,8 @@ class Fit:
 
     @cached_property
     def whole(self) -> Fit | None:
-        """The fit of every benchmark as one cluster, without items and anchors; None where that is
-        what this fit is already."""
+        """The fit of every benchmark as one curve, without items and anchors; None where no
+        benchmark has clusters, and where an interrupt came before it."""
         beside = self.idata.children.get("whole")
         return None if beside is None else Fit(beside)
 
@@ -253,7 +258,7 @@ class Fit:
             )
             target = run(self)
             share[i] = target.share
-            if self.whole is not None and target.clustered:
+            if self.whole is not None and len(target.weight) > 1:
                 drawn = target.scores(run(self.whole).scores()[0])
             else:
                 drawn = target.scores()
@@ -339,8 +344,9 @@ def _check(fit: Fit, held: dict[str, tuple[str, ...]] = _OF_CURVES | _OF_ITEMS) 
     check_spec(fit.spec)
     if fit.whole is not None:
         _check(fit.whole, _OF_CURVES)
-        if fit.whole.benchmarks != fit.benchmarks:
-            raise ValueError("its group 'whole' is of other benchmarks")
+        curves = fit.whole.idata["constant_data"].to_dataset()["benchmark_of_cluster"].values
+        if not list(curves) == fit.whole.benchmarks == fit.benchmarks:
+            raise ValueError("its group 'whole' is not of one curve for each benchmark")
 
 
 def check_names(names: Sequence[str], known: Sequence[str]) -> None:
@@ -420,13 +426,15 @@ class _Target:
         if len(fit.benchmarks) > 1:
             delta = delta + value["sigma_model"] * own - value["delta"][:, top]
         away = np.log10(compute) - x_ref
+        if continues:
+            delta = np.zeros(draws)
         walk = rng.standard_normal(draws)[:, None] * np.sqrt(np.abs(away))
         if one_run:
             walk = _walk(away, draws, np.random.default_rng([seed, 5, b]))
         eps = rng.standard_normal((draws, len(weight))) * value["tau"][:, b, None]
         return cls(
             {name: v[at] for name, v in curve.items()},
-            away[None, :] + (0.0 if continues else delta[:, None]) * np.ones((draws, 1)),
+            away[None, :] + delta[:, None],
             walk * value["sigma_omega"][:, b, None],
             eps,
             weight,
@@ -439,10 +447,6 @@ class _Target:
     @property
     def share(self) -> float:
         return float(self.weight[self.kept].sum())
-
-    @property
-    def clustered(self) -> bool:
-        return len(self.weight) > 1
 
     def scores(self, whole: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The benchmark and its predictable subset before they are measured, (draw, compute); the
@@ -458,8 +462,9 @@ class _Target:
             plain += self.weight[k] * y
             shaken += self.weight[k] * _shift(y, self.omega + self.eps[:, k, None])
         shaken, plain = (total / self.weight[seen].sum() for total in (shaken, plain))
+        alike = float(self.weight @ self.weight)
         if self.mapping is None:
-            full = shaken if whole is None else _mean_of(shaken, whole)[0]
+            full = shaken if whole is None else _mean_of(shaken, whole, alike)
             return full, full if self.share > 0 else np.full_like(full, np.nan)
         rest_weight = self.weight * ~self.kept
         jitter = self.omega + (self.eps @ rest_weight / rest_weight.sum())[:, None]
@@ -472,13 +477,15 @@ class _Target:
             return full, shaken
         # Anchors inform the mapping and nothing else: the subset moves without them.
         alone = with_rest(self.mapping.traced(plain))
-        both, w = _mean_of(alone, whole)
-        moved = self.mapping.subset(both) - self.mapping.subset(alone)
-        return w * full + (1 - w) * whole, np.clip(shaken + moved, 0, 1)
+        both = _mean_of(alone, whole, alike)
+        subset = _shift(shaken, _radians(both) - _radians(alone))
+        least = (both - (1 - self.share)) / self.share  # with a rest that is solved, or not at all
+        subset = np.clip(subset, np.maximum(least, 0), np.minimum(both / self.share, 1))
+        return _mean_of(full, whole, alike), subset
 
     def measured(self, score: np.ndarray, share: float) -> np.ndarray:
         """With the noise of an evaluation on the same items and trials, of this share of them."""
-        if share == 0 or not np.isfinite(self.trials):
+        if share == 0:  # there is none
             return score
         n = max(round(self.trials * share), 1)
         rng = np.random.default_rng([*self.seed, n])  # the subset's noise owes the rest nothing
@@ -544,16 +551,29 @@ def _mean(
     return total / weight[choice].sum()
 
 
-def _mean_of(clusters: np.ndarray, whole: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The mean of two forecasts (draw, compute), and w of the module (compute,)."""
-    v, v_whole = clusters.var(axis=0), whole.var(axis=0)
-    w = np.divide(v_whole, v + v_whole, out=np.full(len(v), 0.5), where=v + v_whole > 0)
-    return w * clusters + (1 - w) * whole, w
+def _mean_of(clusters: np.ndarray, whole: np.ndarray, rho: float) -> np.ndarray:
+    """The mean of two forecasts of one score, as in the module. (draw, compute)"""
+    z_c, z_w = _radians(clusters), _radians(whole)
+    v_c, v_w = z_c.var(axis=0), z_w.var(axis=0)
+    total = v_c + v_w
+    varied = total > 0
+    a = np.divide(v_w, total, out=np.full(len(total), 0.5), where=varied)
+    gap = (z_c.mean(axis=0) - z_w.mean(axis=0)) ** 2
+    apart = np.divide(gap, total, out=np.ones(len(total)), where=varied)
+    spread = np.sqrt(np.maximum(apart, 1) * (1 + 2 * rho * np.sqrt(a * (1 - a))))
+    z = a * z_c + (1 - a) * z_w
+    middle = z.mean(axis=0)
+    return np.sin(np.clip(middle + spread * (z - middle), 0, np.pi / 2)) ** 2
+
+
+def _radians(y: np.ndarray) -> np.ndarray:
+    """The arcsine root of rates."""
+    return np.arcsin(np.sqrt(np.clip(y, 0, 1)))
 
 
 def _shift(y: np.ndarray, z: np.ndarray) -> np.ndarray:
     """Rates moved by z radians of arcsine root."""
-    return np.sin(np.clip(np.arcsin(np.sqrt(np.clip(y, 0, 1))) + z, 0, np.pi / 2)) ** 2
+    return np.sin(np.clip(_radians(y) + z, 0, np.pi / 2)) ** 2
 
 
 def fit(
@@ -570,9 +590,9 @@ def fit(
 ) -> Fit:
     """Cluster, sample and check.
 
-    The clusters' posterior and, beside it, that of whole benchmarks. One that fails a check gets
-    more draws, at most four times `draws`; what then still fails is warned of by name and stays in
-    the verdicts.
+    The clusters' posterior and, where any benchmark has clusters, that of whole benchmarks. One
+    that fails a check gets more draws, at most four times `draws`; what then still fails is warned
+    of by name and stays in the verdicts.
 
     Args:
         evidence: or what `read_table` takes.
@@ -580,7 +600,7 @@ def fit(
         draws, tune, chains: of one run; see above.
         clusterer: any scikit-learn clusterer in place of the default route.
         preview: the posterior of whole benchmarks alone. The same model and the same checks in a
-            third of the time; there is no predictable subset to look at.
+            quarter of the time; there is no predictable subset to look at.
 
     Raises:
         EvidenceError, SpecError: before anything is sampled.
@@ -603,10 +623,10 @@ def fit(
             stacklevel=2,
         )
     rng = np.random.default_rng(random_seed)
+    seeds = rng.spawn(len(evidence.benchmarks))
+    own = partial(cluster, clusterer=clusterer, whole=preview)
     # Sums by several threads round otherwise, and the draws would hang on their number.
     with threadpool_limits(1, user_api="blas"):
-        seeds = rng.spawn(len(evidence.benchmarks))
-        own = partial(cluster, clusterer=clusterer, whole=preview)
         # While one benchmark's climb is in threads, another's places are numbered. A clusterer from
         # elsewhere is one object, and may not be asked twice at a time.
         at_once = 1 if clusterer is not None or len(seeds) == 1 else _AT_ONCE
@@ -615,20 +635,23 @@ def fit(
             found = asked(own, evidence.benchmarks.values(), seeds)
             import_module("cod_bayes.sampling")  # takes seconds, and this thread only waits
             clusters = dict(zip(evidence.benchmarks, found, strict=True))
-        sampled = partial(
-            _sampled,
-            spec,
-            evidence,
-            random_seed=random_seed,
-            draws=draws,
-            tune=tune,
-            chains=chains,
-            progressbar=progressbar,
-        )
+    sampled = partial(
+        _sampled,
+        spec,
+        evidence,
+        random_seed=random_seed,
+        draws=draws,
+        tune=tune,
+        chains=chains,
+        progressbar=progressbar,
+    )
+    with threadpool_limits(1, user_api="blas"):  # of what was imported since, too
         idata, failed, interrupted = sampled(clusters)
         if not interrupted and any(len(found.kind) > 1 for found in clusters.values()):
-            whole = {name: cluster(of, rng, whole=True) for name, of in evidence.benchmarks.items()}
             try:
+                whole = {
+                    name: cluster(of, rng, whole=True) for name, of in evidence.benchmarks.items()
+                }
                 idata["whole"], also, interrupted = sampled(whole, beside=True)
                 failed = [*(f"{_WHOLE}: {check}" for check in also), *failed]
             except KeyboardInterrupt:
@@ -663,9 +686,10 @@ def _sampled(
     from cod_bayes.sampling import sample
 
     data = ladder_data(evidence, clusters, spec.constants)
-    idata, failed, interrupted = sample(
-        spec, data, random_seed=[random_seed, 1] if beside else random_seed, **options
-    )
+    seed = random_seed
+    if beside:
+        seed = int(np.random.SeedSequence([random_seed, 0, 1]).generate_state(1)[0])
+    idata, failed, interrupted = sample(spec, data, random_seed=seed, **options)
     idata.attrs = {
         "format": FORMAT,
         "version": metadata.version("cod-bayes"),

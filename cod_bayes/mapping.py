@@ -90,15 +90,11 @@ class Mapping:
         """r(s) as `rest`, of the curves alone: no anchor has chosen among the draws."""
         return interpolate(subset, self.s, self.r)
 
-    def subset(self, full: np.ndarray) -> np.ndarray:
-        """The s at which w s + (1 - w) r(s) = full, of the curves alone. (draw, ...)"""
-        return interpolate(full, self.share * self.s + (1 - self.share) * self.r, self.s)
-
 
 def interpolate(at: np.ndarray, s: np.ndarray, r: np.ndarray) -> np.ndarray:
     """Row by row: r at `at` (draw, ...) along the increasing paths s, r (draw, point), which both
     go from 0 to 1, in places too little for a number."""
-    flat = at.reshape(len(at), -1)
+    flat = np.clip(at.reshape(len(at), -1), 0, 1)
     solved = flat >= 1
     below = np.stack([(s < column[:, None]).sum(axis=1) for column in flat.T], axis=1)
     upper = np.where(solved, s.shape[1] - 1, np.clip(below, 1, s.shape[1] - 1))

@@ -7,7 +7,7 @@ installation.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,7 @@ def sample(
     spec: Spec,
     data: LadderData,
     *,
-    random_seed: int | Sequence[int],
+    random_seed: int,
     draws: int = 800,
     tune: int = 100,
     chains: int = 4,
@@ -55,7 +55,6 @@ def sample(
     Raises:
         KeyboardInterrupt: it came before there were draws to keep.
     """
-    seed = np.atleast_1d(random_seed)
     density = Density.of(spec, data)
     guesses = density.laplace(_GUESSES)
     found = Preconditioner.of(guesses, density.seen, density.first)
@@ -67,7 +66,7 @@ def sample(
     again: tuple[np.ndarray, xr.Dataset] | None = None  # a run of which some chains diverged
     for i, (run_tune, run_draws) in enumerate(runs):
         learning = i == 0
-        run_seed = int(np.random.SeedSequence([*seed, i]).generate_state(1)[0])
+        run_seed = int(np.random.SeedSequence([random_seed, i]).generate_state(1)[0])
         wanted = chains if again is None else int(_diverging(again[1]).sum())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the checks name what failed

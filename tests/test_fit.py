@@ -1,5 +1,8 @@
 """From evidence to forecast on a small simulated ladder whose truth is known."""
 
+import os
+import subprocess
+import sys
 import time
 import warnings
 
@@ -202,6 +205,27 @@ def test_draws_do_not_hang_on_the_number_of_blas_threads():
         found.append(fitted.idata["posterior"]["eta"].values)
     assert found[0].shape[-1] > 60  # matrices that are worth a second thread
     np.testing.assert_array_equal(*found)
+
+
+def test_a_new_process_samples_on_one_blas_thread():
+    script = """if True:
+        from threadpoolctl import threadpool_info
+        import cod_bayes.fitting
+        from cod_bayes.simulate import simulate
+
+        def threads(*args, **options):
+            libraries = [i for i in threadpool_info() if i["user_api"] == "blas"]
+            print(len(libraries), max(i["num_threads"] for i in libraries))
+            raise SystemExit
+
+        cod_bayes.fitting._sampled = threads
+        cod_bayes.fitting.fit(simulate(3, items_scale=0.01, include_target=False).evidence)
+    """
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "2"}
+    run = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+    )
+    assert run.stdout.split()[-1] == "1"
 
 
 def test_the_target_s_answers_are_not_looked_at():

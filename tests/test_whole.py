@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
+import cod_bayes.clusters
 import cod_bayes.sampling
-from cod_bayes.fitting import ConvergenceWarning, Fit, Interrupted, _mean_of, fit, load
+from cod_bayes.fitting import ConvergenceWarning, Fit, Interrupted, _mean_of, _Target, fit, load
 from cod_bayes.simulate import PAPER_BENCHMARKS, simulate
 
 ASKED = [1e24, 4e24]
@@ -47,45 +48,106 @@ def cut(tree, draws):
     )
 
 
-def test_a_score_is_the_mean_of_the_clusters_and_of_the_whole_by_their_precision(fitted):
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"one_run": True},
+        {"one_run": True, "continues": True},
+        {"model_seed": 3},
+        {"benchmarks": ["MBPP"]},
+    ],
+    ids=str,
+)
+def test_a_score_is_the_mean_of_the_clusters_and_of_the_whole(fitted, options):
     assert (fitted.whole.summary()["weight"] == 1).all()
     equal = Fit(cut(fitted.idata, slice(0, 200)))
     both, clusters, whole = (
-        f.draws(ASKED, measured=False)["score"]
+        f.draws(ASKED, measured=False, **options)["score"]
         for f in (equal, changed(equal, whole=None), equal.whole)
     )
-    v, v_whole = (score.var(("chain", "draw")) for score in (clusters, whole))
-    w = v_whole / (v + v_whole)
-    np.testing.assert_allclose(
-        both, (w * clusters + (1 - w) * whole).transpose(*both.dims), atol=1e-9
-    )
-    assert (both.var(("chain", "draw")) < v).all()
+    shares = equal.summary().groupby("benchmark")["weight"]
+    for name in both["benchmark"].values:
+        three = (d.sel(benchmark=name).values.reshape(-1, 2) for d in (both, clusters, whole))
+        got, c, w = three
+        rho = shares.get_group(name) @ shares.get_group(name)
+        np.testing.assert_allclose(got, _mean_of(c, w, rho), atol=1e-9)
 
 
-def test_two_forecasts_that_do_not_vary_count_alike():
-    both, w = _mean_of(np.zeros((5, 2)), np.full((5, 2), 0.4))
-    assert (w == 0.5).all() and (both == 0.2).all()
+def two(means, sds, n=20_000):
+    """Draws of two scores, normal in radians."""
+    z = np.array(means) + np.array(sds) * np.random.default_rng(0).standard_normal((n, 2))
+    return np.sin(z.T[:, :, None]) ** 2
 
 
-def test_the_subset_moves_with_its_benchmark_and_stays_a_rate(fitted):
+def spread(score):
+    return np.arcsin(np.sqrt(score)).std()
+
+
+def test_the_more_precise_of_two_counts_for_more():
+    got = np.arcsin(np.sqrt(_mean_of(*two([0.7, 0.73], [0.02, 0.04]), 0.0)))
+    assert got.mean() == pytest.approx(0.8 * 0.7 + 0.2 * 0.73, abs=1e-3)
+    assert got.std() == pytest.approx((1 / (1 / 0.02**2 + 1 / 0.04**2)) ** 0.5, rel=0.02)
+
+
+def test_two_that_cannot_differ_are_as_wide_together_as_alone():
+    assert spread(_mean_of(*two([0.7, 0.7], [0.03, 0.03]), 1.0)) == pytest.approx(0.03, rel=0.02)
+
+
+def test_two_that_disagree_are_wide_together():
+    alone = spread(_mean_of(*two([0.7, 0.7], [0.03, 0.03]), 0.2))
+    apart = spread(_mean_of(*two([0.6, 0.8], [0.03, 0.03]), 0.2))
+    assert apart / alone == pytest.approx(0.2 / (2 * 0.03**2) ** 0.5, rel=0.05)
+
+
+def test_two_that_do_not_vary_count_alike():
+    zero, one = np.zeros((5, 1)), np.ones((5, 1))
+    np.testing.assert_allclose(_mean_of(zero, one, 0.3), 0.5)
+    np.testing.assert_allclose(_mean_of(zero, zero, 0.3), 0)
+
+
+def test_the_subset_moves_with_its_benchmark(fitted):
     both, one = (f.draws(ASKED, measured=False) for f in (fitted, changed(fitted, whole=None)))
-    assert ((both["subset_score"] >= 0) & (both["subset_score"] <= 1)).all()
-    # Where the benchmark's draw moved up, so did the subset's.
     moved = [(both[name] - one[name]).values.ravel() for name in ("score", "subset_score")]
-    assert np.corrcoef(*moved)[0, 1] > 0.7
+    assert np.corrcoef(*moved)[0, 1] > 0.9
     share = both["predictable_share"]
     low = share * both["subset_score"]
     outside = np.maximum(low - both["score"], both["score"] - low - (1 - share))
-    assert float((outside > 0.01).mean()) < 0.01
+    assert float(outside.max()) < 1e-9
+    assert ((both["subset_score"] >= 0) & (both["subset_score"] <= 1)).all()
 
 
-def test_another_number_of_draws_is_spread_over_those_of_the_clusters(fitted):
-    every_other = cut(fitted.whole.idata, slice(None, None, 2))
-    few = changed(fitted, whole=every_other).draws(ASKED)["score"]
-    full = fitted.draws(ASKED)["score"]
-    assert few.shape == full.shape
-    sd = full.std(("chain", "draw"))
-    assert (abs(few.mean(("chain", "draw")) - full.mean(("chain", "draw"))) < 0.2 * sd).all()
+def test_anchors_move_the_benchmark_and_leave_the_subset(fitted):
+    anchored = changed(fitted, anchors=fitted.idata["anchors"].copy())
+    none = fitted.idata["anchors"].to_dataset()
+    shown = xr.Dataset(
+        {name: (none[name].dims, np.full((2, 1), at)) for name, at in
+         {"subset": 0.6, "rest": 0.5, "n_rest": 1e4}.items()},
+        {"benchmark": none["benchmark"], "anchor": ["other"]},
+    )  # fmt: skip
+    anchored = changed(fitted, anchors=xr.DataTree(shown))
+    with_it, without = (f.draws(ASKED, measured=False) for f in (anchored, fitted))
+    np.testing.assert_array_equal(with_it["subset_score"], without["subset_score"])
+    assert (with_it["score"] != without["score"]).any()
+
+
+@pytest.mark.parametrize("kept", [100, 700])
+def test_another_number_of_draws_is_left_out_or_repeated_evenly(fitted, kept):
+    tree = fitted.whole.idata
+    n = tree["posterior"].sizes["draw"]
+    few = changed(fitted, whole=cut(tree, np.arange(kept) * n // kept))
+    same = _Target.of(few.whole, 0, np.array(ASKED), 400)
+    rows = np.arange(400) * (4 * kept) // 400
+    np.testing.assert_array_equal(same.curve["eta"][:, 0], few.whole._value["eta"][rows, 0])
+    assert few.draws(ASKED)["score"].shape == fitted.draws(ASKED)["score"].shape
+
+
+def test_arviz_reads_the_groups_beside_the_second_posterior(fitted):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pareto k of few cells is high
+        for tree in (fitted.idata, fitted.whole.idata):
+            assert np.isfinite(az.loo(tree, var_name="z").elpd)
+            az.plot_ppc_pit(tree)
 
 
 def test_a_file_keeps_both_and_arviz_reads_them(fitted, tmp_path):
@@ -103,9 +165,14 @@ def test_a_file_whose_second_posterior_is_not_of_the_same_is_refused(fitted, tmp
             group.assign_coords(benchmark=["x", "y"]) if "benchmark" in group.dims else group
         )
     )
+    several = changed(fitted, whole=None).idata
     lacking = whole.copy()
     lacking["posterior"] = xr.DataTree(lacking["posterior"].to_dataset().drop_vars("eta"))
-    for tree, said in ((other, "of other benchmarks"), (lacking, "lacks \\['eta'\\]")):
+    for tree, said in (
+        (other, "not of one curve for each benchmark"),
+        (several, "not of one curve for each benchmark"),
+        (lacking, "lacks \\['eta'\\]"),
+    ):
         tree.attrs = whole.attrs
         changed(fitted, whole=tree).save(tmp_path / "p.nc")
         with pytest.raises(ValueError, match=said):
@@ -160,3 +227,17 @@ def test_an_interrupt_within_the_second_posterior_keeps_both(monkeypatch):
     with pytest.raises(Interrupted, match=f"whole benchmarks: {said}") as raised:
         stopped(monkeypatch, lambda result: (result[0], [said], True))
     assert raised.value.fit.whole is not None
+
+
+@pytest.mark.filterwarnings("ignore::cod_bayes.fitting.ConvergenceWarning")
+def test_an_interrupt_before_the_second_posterior_keeps_the_first(monkeypatch):
+    plain = cod_bayes.clusters.cluster
+
+    def cluster(*args, whole=False, **options):
+        if whole:
+            raise KeyboardInterrupt
+        return plain(*args, **options)
+
+    monkeypatch.setattr(cod_bayes.clusters, "cluster", cluster)
+    with pytest.raises(Interrupted, match="interrupted before whole benchmarks"):
+        fit(evidence(PAPER_BENCHMARKS[4:5]), **OPTIONS)
