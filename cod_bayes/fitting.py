@@ -172,6 +172,14 @@ class Fit:
         beside = self.idata.children.get("whole")
         return None if beside is None else Fit(beside)
 
+    @cached_property
+    def alone(self) -> Fit:
+        """This fit without `whole`: what the clusters say by themselves."""
+        kept = {k: v for k, v in self.idata.children.items() if k != "whole"}
+        tree = xr.DataTree(children=kept)
+        tree.attrs = self.idata.attrs
+        return Fit(tree, self.clusters)
+
     @property
     def predictable(self) -> xr.DataArray:
         """P(cluster is predictable): emerged, b > 0.1 and c < 1 (COD 4.3). (cluster,)"""

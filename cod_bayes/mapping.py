@@ -13,7 +13,8 @@ points (s_a, r_a) and weigh the functions, and nothing but the functions:
     weight of r  ~  prod_a t_4((arcsin sqrt r_a - arcsin sqrt r(s_a)) / sqrt(scatter^2 + 1/(4 n_a)))
 
 `scatter` is how far two models of the same subset score differ on the rest. The subset's own
-forecast and the curves never see an anchor.
+forecast and the curves never see an anchor. All of it is of the clusters' posterior; the mean with
+that of whole benchmarks (`cod_bayes.fitting`) is taken afterwards.
 """
 
 from __future__ import annotations

@@ -452,7 +452,34 @@ def _forecasts(fit: Fit, outlook: Forecast) -> _Markup:
         figures.append((name, chart.svg()))
     keys = [("ladder", "ladder model"), ("median", "median of a new model"), ("band50", "50 %")]
     keys += [("band90", "90 %"), ("goal", "target, 90 %")]
-    return _join([_legend(*keys), _charts(figures)])
+    return _join([_legend(*keys), _charts(figures), _two_forecasts(fit, outlook)])
+
+
+def _two_forecasts(fit: Fit, outlook: Forecast) -> _Markup:
+    """What the mean is of; nothing for a fit of one posterior."""
+    if fit.whole is None:
+        return _Markup()
+    targets = outlook.draws["compute"].values
+    made = [f.draws(targets)["score"] for f in (fit.alone, fit.whole)] + [outlook.draws["score"]]
+    clusters = fit.summary()["benchmark"].value_counts()
+    rows: list[list[object]] = []
+    for name in (name for name in fit.benchmarks if clusters[name] > 1):
+        for compute in targets:
+            each = (score.sel(benchmark=name, compute=compute).values for score in made)
+            percent = (100 * np.quantile(y, [0.05, 0.5, 0.95]) for y in each)
+            rows.append([name, _flops(compute), *map(_spread, percent)])
+    said = (
+        "The forecast is the mean of two, each of a posterior of its own, by their precision: of "
+        "the clusters, and of the benchmark as one curve. Where the two are further apart than "
+        "they say, it is wider. Median (90 %), in %."
+    )
+    return _join(
+        [
+            _tag("h3", "Two forecasts and their mean"),
+            _tag("p", said, class_="note"),
+            _table(["benchmark", "FLOPs", "of clusters", "of one curve", "mean"], rows, words=2),
+        ]
+    )
 
 
 def _clusters(fit: Fit) -> _Markup:
@@ -564,8 +591,8 @@ def _mappings(fit: Fit) -> _Markup:
     said = [
         _tag(
             "p",
-            "The score of a benchmark is w s + (1 − w) r(s): s its predictable subset, w "
-            "the subset's share of the items, r the rest.",
+            "By its clusters, the score of a benchmark is w s + (1 − w) r(s): s its predictable "
+            "subset, w the subset's share of the items, r the rest.",
             class_="note",
         )
     ]
@@ -701,8 +728,8 @@ def _assumptions(fit: Fit) -> _Markup:
     )
     if fit.whole is not None:
         equations += (
-            "\nscore = w (of its clusters) + (1 − w) (of its one curve)"
-            "    each of a posterior of its own, w by their precision"
+            "\nscore = a (of its clusters) + (1 − a) (of its one curve)"
+            "    of two posteriors, a by their precision"
         )
     return _join(
         [

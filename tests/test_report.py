@@ -108,6 +108,18 @@ def test_verdicts_are_those_of_the_forecast(text, outlook):
         assert re.search(re.escape(shown) + r"[●◐○] " + re.escape(row.verdict), words)
 
 
+def test_both_forecasts_stand_beside_their_mean(fit, outlook, text):
+    compute = outlook.draws["compute"].values[-1]
+    each = [f.draws(compute)["score"] for f in (fit.alone, fit.whole)] + [outlook.draws["score"]]
+    medians = [float(score.sel(benchmark=PLAIN).sel(compute=compute).median()) for score in each]
+    words = said(text)
+    row = words[words.index("Two forecasts and their mean") :]
+    row = row[row.index(f"{PLAIN}3.8 × 10²⁴") :]
+    numbers = re.findall(r"([\d.]+) \([\d.]+ to [\d.]+\)", row)[:3]
+    assert numbers == [f"{100 * median:.2g}" for median in medians]
+    assert "Two forecasts" not in said(page(fit.whole, outlook))
+
+
 def test_failed_checks_stand_on_top_and_in_every_verdict(fit):
     broken = with_checks(fit, ["r_hat 1.234"])
     outlook = Forecast(broken.idata["predictions"].to_dataset(), broken.failed_checks)

@@ -5,12 +5,15 @@ import warnings
 
 import arviz as az
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
 import cod_bayes.clusters
 import cod_bayes.sampling
 from cod_bayes.fitting import ConvergenceWarning, Fit, Interrupted, _mean_of, _Target, fit, load
+from cod_bayes.monitor import monitor
+from cod_bayes.next_run import next_run
 from cod_bayes.simulate import PAPER_BENCHMARKS, simulate
 
 ASKED = [1e24, 4e24]
@@ -64,7 +67,7 @@ def test_a_score_is_the_mean_of_the_clusters_and_of_the_whole(fitted, options):
     equal = Fit(cut(fitted.idata, slice(0, 200)))
     both, clusters, whole = (
         f.draws(ASKED, measured=False, **options)["score"]
-        for f in (equal, changed(equal, whole=None), equal.whole)
+        for f in (equal, equal.alone, equal.whole)
     )
     shares = equal.summary().groupby("benchmark")["weight"]
     for name in both["benchmark"].values:
@@ -107,7 +110,7 @@ def test_two_that_do_not_vary_count_alike():
 
 
 def test_the_subset_moves_with_its_benchmark(fitted):
-    both, one = (f.draws(ASKED, measured=False) for f in (fitted, changed(fitted, whole=None)))
+    both, one = (f.draws(ASKED, measured=False) for f in (fitted, fitted.alone))
     moved = [(both[name] - one[name]).values.ravel() for name in ("score", "subset_score")]
     assert np.corrcoef(*moved)[0, 1] > 0.9
     share = both["predictable_share"]
@@ -129,6 +132,24 @@ def test_anchors_move_the_benchmark_and_leave_the_subset(fitted):
     with_it, without = (f.draws(ASKED, measured=False) for f in (anchored, fitted))
     np.testing.assert_array_equal(with_it["subset_score"], without["subset_score"])
     assert (with_it["score"] != without["score"]).any()
+
+
+def test_a_run_and_the_next_run_are_judged_by_the_mean(fitted):
+    target = ASKED[-1]
+    moments = target * np.array([0.05, 0.3])
+    score = fitted.draws(moments, one_run=True, measured=False)["score"].median(("chain", "draw"))
+    rows = [
+        (name, c, float(score.sel(benchmark=name, compute=c)))
+        for name in fitted.benchmarks
+        for c in moments
+    ]
+    found = monitor(fitted, pd.DataFrame(rows, columns=["benchmark", "compute", "score"]), target)
+    assert not found.flagged
+    before, *_, after = (part for _, part in found.forecast.groupby("compute"))
+    expected = fitted.draws(target)["score"].std(("chain", "draw")).values[:, 0]
+    np.testing.assert_allclose(before["sd"], expected, rtol=0.15)
+    assert (after["sd"].values < before["sd"].values).all()
+    assert next_run(fitted, target).table["reduction"].between(0, 1).all()
 
 
 @pytest.mark.parametrize("kept", [100, 700])
@@ -165,7 +186,7 @@ def test_a_file_whose_second_posterior_is_not_of_the_same_is_refused(fitted, tmp
             group.assign_coords(benchmark=["x", "y"]) if "benchmark" in group.dims else group
         )
     )
-    several = changed(fitted, whole=None).idata
+    several = fitted.alone.idata
     lacking = whole.copy()
     lacking["posterior"] = xr.DataTree(lacking["posterior"].to_dataset().drop_vars("eta"))
     for tree, said in (
