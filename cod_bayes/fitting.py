@@ -22,10 +22,10 @@ m and v their means and variances over the draws,
 
 weights by precision (Bates and Granger 1969, The combination of forecasts), and a spread that grows
 where the two are further apart than they say (Birge 1932, The calculation of errors by the method
-of least squares), and the fewer the clusters: rho = sum_k weight_k^2, the chance that two items
-share a cluster, stands for the correlation of their errors. With one cluster it is 1, and the mean
-as wide as either. The subset moves by as many radians as its benchmark. Scores get the noise of
-being measured on as many trials as the largest ladder model was.
+of least squares), and where one cluster outweighs the others: rho = max(0, 2 max_k weight_k - 1)
+stands for the correlation of the two's errors. With one cluster it is 1, and the mean as wide as
+either. The subset moves by as many radians as its benchmark. Scores get the noise of being measured
+on as many trials as the largest ladder model was.
 """
 
 from __future__ import annotations
@@ -470,7 +470,7 @@ class _Target:
             plain += self.weight[k] * y
             shaken += self.weight[k] * _shift(y, self.omega + self.eps[:, k, None])
         shaken, plain = (total / self.weight[seen].sum() for total in (shaken, plain))
-        alike = float(self.weight @ self.weight)
+        alike = max(2 * float(self.weight.max()) - 1, 0.0)
         if self.mapping is None:
             full = shaken if whole is None else _mean_of(shaken, whole, alike)
             return full, full if self.share > 0 else np.full_like(full, np.nan)
@@ -608,7 +608,7 @@ def fit(
         draws, tune, chains: of one run; see above.
         clusterer: any scikit-learn clusterer in place of the default route.
         preview: the posterior of whole benchmarks alone. The same model and the same checks in a
-            quarter of the time; there is no predictable subset to look at.
+            third of the time; there is no predictable subset to look at.
 
     Raises:
         EvidenceError, SpecError: before anything is sampled.
