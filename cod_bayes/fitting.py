@@ -1,31 +1,8 @@
 """From evidence to a posterior, and from a posterior to forecasts.
 
 `fit` clusters every benchmark, samples the model of `cod_bayes.model` over all of them at once, and
-checks the result. `Fit.forecast` draws a target of compute C*, x* = log10 C*: a fresh model with
-shocks of its own,
-
-    x'       = x* + delta* - delta_b - lead_b,    delta* ~ N(0, sigma_model)
-    y_k      = y_k(x' + delta_b*),            delta_b* ~ N(0, sigma_delta)
-    score_k  = sin^2(arcsin sqrt y_k + omega* + eps_k),
-    omega* ~ N(0, sigma_omega sqrt|x* - x_b|),  eps_k ~ N(0, tau)
-
-the predictable subset's score is the mean over its items, and the benchmark's follows from it by
-the mapping (`cod_bayes.mapping`).
-
-A second posterior of the same model has every benchmark as one curve, fitted to all trials. Where a
-benchmark has clusters, a draw of its score is the mean of a draw of each, of one target: delta* and
-omega* are the same. With z = arcsin sqrt score before it is measured, of clusters and of the whole,
-m and v their means and variances over the draws,
-
-    z     = a z_c + (1 - a) z_w,    a = v_w / (v_c + v_w),    score = sin^2(m + s (z - m))
-    s^2   = max(1, (m_c - m_w)^2 / (v_c + v_w)) (1 + 2 rho sqrt(v_c v_w) / (v_c + v_w))
-
-weights by precision (Bates and Granger 1969, The combination of forecasts), and a spread that grows
-where the two are further apart than they say (Birge 1932, The calculation of errors by the method
-of least squares), and where one cluster outweighs the others: rho = max(0, 2 max_k weight_k - 1)
-stands for the correlation of the two's errors. With one cluster it is 1, and the mean as wide as
-either. The subset moves by as many radians as its benchmark. Scores get the noise of being measured
-on as many trials as the largest ladder model was.
+checks the result. Where a benchmark has clusters it does so once more with every benchmark as one
+curve. `Fit.forecast` draws targets (`cod_bayes.target`).
 """
 
 from __future__ import annotations
@@ -49,6 +26,7 @@ from cod_bayes.evidence import Evidence, has_control, ladder_of, read_table
 from cod_bayes.files import replacing
 from cod_bayes.mapping import Mapping
 from cod_bayes.spec import Spec, check_spec, load_spec
+from cod_bayes.target import Target, random_walk
 
 if TYPE_CHECKING:
     from cod_bayes.clusters import Clusters
@@ -253,23 +231,17 @@ class Fit:
         shape = (p.sizes["chain"], p.sizes["draw"], len(names), len(compute))
         score, subset = np.empty(shape), np.empty(shape)
         share = np.zeros(len(names))
+        count = shape[0] * shape[1]
+        asked: dict[str, Any] = {"one_run": one_run, "continues": continues}
+        asked["model_seed"] = model_seed
         for i, name in enumerate(names):
             b = self.benchmarks.index(name)
-            run = partial(
-                _Target.of,
-                b=b,
-                compute=compute,
-                draws=shape[0] * shape[1],
-                one_run=one_run,
-                continues=continues,
-                model_seed=model_seed,
-            )
-            target = run(self)
+            target = self._target(b, compute, count, **asked)
             share[i] = target.share
+            whole = None
             if self.whole is not None and len(target.weight) > 1:
-                drawn = target.scores(run(self.whole).scores()[0])
-            else:
-                drawn = target.scores()
+                whole = self.whole._target(b, compute, count, **asked).scores()[0]
+            drawn = target.scores(whole)
             if measured:
                 drawn = target.measured(drawn[0], 1.0), target.measured(drawn[1], share[i])
             for into, values in zip((score, subset), drawn, strict=True):
@@ -280,6 +252,53 @@ class Fit:
         draws = xr.Dataset({"score": (dims, score), "subset_score": (dims, subset)}, coords)
         draws["predictable_share"] = ("benchmark", share)
         return draws
+
+    def _target(
+        self,
+        b: int,
+        compute: np.ndarray,
+        draws: int,
+        *,
+        one_run: bool,
+        continues: bool,
+        model_seed: int,
+    ) -> Target:
+        """Benchmark b's, as `draws` says; its own standard draws hang on the fit's seed alone.
+
+        draws: of the target; the posterior's in their order, left out or repeated evenly.
+        """
+        seed = int(self.idata.attrs["random_seed"])
+        model = [model_seed] if model_seed else []
+        own = np.random.default_rng([seed, 1, *model]).standard_normal(draws)
+        rng = np.random.default_rng([seed, 2, b, *model])
+        c = self.idata["constant_data"].to_dataset()
+        have = len(self._value["mu_eta"])
+        at = slice(None) if have == draws else np.arange(draws) * have // draws
+        value = {name: v[at] for name, v in self._value.items()}
+        curve, weight, kept = _own(self, b)
+        x_ref = float(c["x_ref"].values[b])
+        top = int(c["top"].values[b])
+        delta = value["sigma_delta"] * rng.standard_normal(draws) - value["lead"][:, b]
+        if len(self.benchmarks) > 1:
+            delta = delta + value["sigma_model"] * own - value["delta"][:, top]
+        away = np.log10(compute) - x_ref
+        if continues:
+            delta = np.zeros(draws)
+        walk = rng.standard_normal(draws)[:, None] * np.sqrt(np.abs(away))
+        if one_run:
+            walk = random_walk(away, draws, np.random.default_rng([seed, 5, b]))
+        eps = rng.standard_normal((draws, len(weight))) * value["tau"][:, b, None]
+        return Target(
+            {name: v[at] for name, v in curve.items()},
+            away[None, :] + delta[:, None],
+            walk * value["sigma_omega"][:, b, None],
+            eps,
+            weight,
+            kept,
+            float(c["trials"].values[b]),
+            [seed, 4, b, *model],
+            self._mapping(b),
+        )
 
     def mapping(self, benchmark: str) -> Mapping | None:
         """The latent function from the subset to the benchmark; None where there is no rest."""
@@ -383,123 +402,6 @@ def _predictable(p: xr.Dataset, constant: xr.Dataset) -> xr.DataArray:
     return (ok & (p["gamma"] < _MAX_CEILING_LOSS)).mean(("chain", "draw"))
 
 
-@dataclass(frozen=True)
-class _Target:
-    """One benchmark's clusters at the target's computes: the equations of the module.
-
-    Attributes:
-        curve: parameters (draw, cluster); x: (draw, compute) effective, from x_b.
-        omega: (draw, compute); eps: (draw, cluster).
-        weight: (cluster,) share of items; kept: (cluster,) in the predictable subset.
-        trials: of the evaluation.
-    """
-
-    curve: dict[str, np.ndarray]
-    x: np.ndarray
-    omega: np.ndarray
-    eps: np.ndarray
-    weight: np.ndarray
-    kept: np.ndarray
-    trials: float
-    seed: list[int]
-    mapping: Mapping | None
-
-    @classmethod
-    def of(
-        cls,
-        fit: Fit,
-        b: int,
-        compute: np.ndarray,
-        draws: int,
-        one_run: bool = False,
-        continues: bool = False,
-        model_seed: int = 0,
-    ) -> _Target:
-        """As `Fit.draws` says of the target; its own standard draws hang on the fit's seed alone.
-
-        draws: of the target; the posterior's in their order, left out or repeated evenly.
-        """
-        seed = int(fit.idata.attrs["random_seed"])
-        model = [model_seed] if model_seed else []
-        own = np.random.default_rng([seed, 1, *model]).standard_normal(draws)
-        rng = np.random.default_rng([seed, 2, b, *model])
-        c = fit.idata["constant_data"].to_dataset()
-        have = len(fit._value["mu_eta"])
-        at = slice(None) if have == draws else np.arange(draws) * have // draws
-        value = {name: v[at] for name, v in fit._value.items()}
-        curve, weight, kept = _own(fit, b)
-        x_ref = float(c["x_ref"].values[b])
-        top = int(c["top"].values[b])
-        delta = value["sigma_delta"] * rng.standard_normal(draws) - value["lead"][:, b]
-        if len(fit.benchmarks) > 1:
-            delta = delta + value["sigma_model"] * own - value["delta"][:, top]
-        away = np.log10(compute) - x_ref
-        if continues:
-            delta = np.zeros(draws)
-        walk = rng.standard_normal(draws)[:, None] * np.sqrt(np.abs(away))
-        if one_run:
-            walk = _walk(away, draws, np.random.default_rng([seed, 5, b]))
-        eps = rng.standard_normal((draws, len(weight))) * value["tau"][:, b, None]
-        return cls(
-            {name: v[at] for name, v in curve.items()},
-            away[None, :] + delta[:, None],
-            walk * value["sigma_omega"][:, b, None],
-            eps,
-            weight,
-            kept,
-            float(c["trials"].values[b]),
-            [seed, 4, b, *model],
-            fit._mapping(b),
-        )
-
-    @property
-    def share(self) -> float:
-        return float(self.weight[self.kept].sum())
-
-    def scores(self, whole: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """The benchmark and its predictable subset before they are measured, (draw, compute); the
-        subset's NaN where there is none.
-
-        whole: scores of the benchmark as one curve, to be taken into the mean.
-        """
-        # Without a mapping it is all of the items or none, and one mean serves for both.
-        seen = np.flatnonzero(self.kept if self.kept.any() else np.ones_like(self.kept))
-        shaken, plain = np.zeros(self.x.shape), np.zeros(self.x.shape)
-        for k in seen:
-            y = accuracy(self.x, 0.0, **{name: v[:, k, None] for name, v in self.curve.items()})
-            plain += self.weight[k] * y
-            shaken += self.weight[k] * _shift(y, self.omega + self.eps[:, k, None])
-        shaken, plain = (total / self.weight[seen].sum() for total in (shaken, plain))
-        alike = max(2 * float(self.weight.max()) - 1, 0.0)
-        if self.mapping is None:
-            full = shaken if whole is None else _mean_of(shaken, whole, alike)
-            return full, full if self.share > 0 else np.full_like(full, np.nan)
-        rest_weight = self.weight * ~self.kept
-        jitter = self.omega + (self.eps @ rest_weight / rest_weight.sum())[:, None]
-
-        def with_rest(rest: np.ndarray) -> np.ndarray:
-            return self.share * shaken + (1 - self.share) * _shift(rest, jitter)
-
-        full = with_rest(self.mapping.rest(plain))
-        if whole is None:
-            return full, shaken
-        # Anchors inform the mapping and nothing else: the subset moves without them.
-        alone = with_rest(self.mapping.traced(plain))
-        both = _mean_of(alone, whole, alike)
-        subset = _shift(shaken, _radians(both) - _radians(alone))
-        least = (both - (1 - self.share)) / self.share  # with a rest that is solved, or not at all
-        subset = np.clip(subset, np.maximum(least, 0), np.minimum(both / self.share, 1))
-        return _mean_of(full, whole, alike), subset
-
-    def measured(self, score: np.ndarray, share: float) -> np.ndarray:
-        """With the noise of an evaluation on the same items and trials, of this share of them."""
-        if share == 0:  # there is none
-            return score
-        n = max(round(self.trials * share), 1)
-        rng = np.random.default_rng([*self.seed, n])  # the subset's noise owes the rest nothing
-        return rng.binomial(n, np.clip(score, 0, 1)) / n
-
-
 def _in_one_row(p: xr.Dataset) -> dict[str, np.ndarray]:
     """Every parameter of the posterior, (draw of any chain, dim)."""
     draws = p.sizes["chain"] * p.sizes["draw"]
@@ -539,16 +441,6 @@ def _trace(fit: Fit, b: int) -> Mapping | None:
     )
 
 
-def _walk(away: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """Standard random walks from 0, one upward and one downward, at `away` decades."""
-    walk = np.zeros((draws, len(away)))
-    for side in (away > 0, away < 0):
-        at = np.flatnonzero(side)[np.argsort(np.abs(away[side]))]
-        steps = np.diff(np.abs(away[at]), prepend=0.0)
-        walk[:, at] = np.cumsum(rng.standard_normal((draws, len(at))) * np.sqrt(steps), axis=1)
-    return walk
-
-
 def _mean(
     curve: dict[str, np.ndarray], x: np.ndarray, weight: np.ndarray, choice: np.ndarray
 ) -> np.ndarray:
@@ -557,31 +449,6 @@ def _mean(
     for k in np.flatnonzero(choice):
         total += weight[k] * accuracy(x, 0.0, **{n: v[:, k, None] for n, v in curve.items()})
     return total / weight[choice].sum()
-
-
-def _mean_of(clusters: np.ndarray, whole: np.ndarray, rho: float) -> np.ndarray:
-    """The mean of two forecasts of one score, as in the module. (draw, compute)"""
-    z_c, z_w = _radians(clusters), _radians(whole)
-    v_c, v_w = z_c.var(axis=0), z_w.var(axis=0)
-    total = v_c + v_w
-    varied = total > 0
-    a = np.divide(v_w, total, out=np.full(len(total), 0.5), where=varied)
-    gap = (z_c.mean(axis=0) - z_w.mean(axis=0)) ** 2
-    apart = np.divide(gap, total, out=np.ones(len(total)), where=varied)
-    spread = np.sqrt(np.maximum(apart, 1) * (1 + 2 * rho * np.sqrt(a * (1 - a))))
-    z = a * z_c + (1 - a) * z_w
-    middle = z.mean(axis=0)
-    return np.sin(np.clip(middle + spread * (z - middle), 0, np.pi / 2)) ** 2
-
-
-def _radians(y: np.ndarray) -> np.ndarray:
-    """The arcsine root of rates."""
-    return np.arcsin(np.sqrt(np.clip(y, 0, 1)))
-
-
-def _shift(y: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """Rates moved by z radians of arcsine root."""
-    return np.sin(np.clip(_radians(y) + z, 0, np.pi / 2)) ** 2
 
 
 def fit(

@@ -14,7 +14,7 @@ points (s_a, r_a) and weigh the functions, and nothing but the functions:
 
 `scatter` is how far two models of the same subset score differ on the rest. The subset's own
 forecast and the curves never see an anchor. All of it is of the clusters' posterior; the mean with
-that of whole benchmarks (`cod_bayes.fitting`) is taken afterwards.
+that of whole benchmarks (`cod_bayes.target`) is taken afterwards.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ shocks in compute, the same at every moment, and a random walk of what no curve 
 checkpoint's learning rate is not annealed yet, so it scores below a finished run of the same
 compute: as one of `lag` decades less. That is an assumption, one number with its sd; `estimate_lag`
 takes it from an earlier run. A moment at C* itself is finished and has no lag. Where a benchmark
-has clusters, its draws are means over two posteriors (`cod_bayes.fitting`), as the forecast's are.
+has clusters, its draws are means over two posteriors (`cod_bayes.target`), as the forecast's are.
 
 Update. With the checkpoints y so far, every draw moves by Matheron's rule (the ensemble Kalman
 update), cells to come and target alike,

@@ -11,10 +11,11 @@ import xarray as xr
 
 import cod_bayes.clusters
 import cod_bayes.sampling
-from cod_bayes.fitting import ConvergenceWarning, Fit, Interrupted, _mean_of, _Target, fit, load
+from cod_bayes.fitting import ConvergenceWarning, Fit, Interrupted, fit, load
 from cod_bayes.monitor import monitor
 from cod_bayes.next_run import next_run
 from cod_bayes.simulate import PAPER_BENCHMARKS, simulate
+from cod_bayes.target import mean_of
 
 ASKED = [1e24, 4e24]
 OPTIONS = {"random_seed": 2, "draws": 200, "tune": 200, "progressbar": False}
@@ -74,7 +75,7 @@ def test_a_score_is_the_mean_of_the_clusters_and_of_the_whole(fitted, options):
         three = (d.sel(benchmark=name).values.reshape(-1, 2) for d in (both, clusters, whole))
         got, c, w = three
         rho = max(2 * shares.get_group(name).max() - 1, 0)
-        np.testing.assert_allclose(got, _mean_of(c, w, rho), atol=1e-9)
+        np.testing.assert_allclose(got, mean_of(c, w, rho), atol=1e-9)
 
 
 def two(means, sds, n=20_000):
@@ -88,25 +89,25 @@ def spread(score):
 
 
 def test_the_more_precise_of_two_counts_for_more():
-    got = np.arcsin(np.sqrt(_mean_of(*two([0.7, 0.73], [0.02, 0.04]), 0.0)))
+    got = np.arcsin(np.sqrt(mean_of(*two([0.7, 0.73], [0.02, 0.04]), 0.0)))
     assert got.mean() == pytest.approx(0.8 * 0.7 + 0.2 * 0.73, abs=1e-3)
     assert got.std() == pytest.approx((1 / (1 / 0.02**2 + 1 / 0.04**2)) ** 0.5, rel=0.02)
 
 
 def test_two_that_cannot_differ_are_as_wide_together_as_alone():
-    assert spread(_mean_of(*two([0.7, 0.7], [0.03, 0.03]), 1.0)) == pytest.approx(0.03, rel=0.02)
+    assert spread(mean_of(*two([0.7, 0.7], [0.03, 0.03]), 1.0)) == pytest.approx(0.03, rel=0.02)
 
 
 def test_two_that_disagree_are_wide_together():
-    alone = spread(_mean_of(*two([0.7, 0.7], [0.03, 0.03]), 0.2))
-    apart = spread(_mean_of(*two([0.6, 0.8], [0.03, 0.03]), 0.2))
+    alone = spread(mean_of(*two([0.7, 0.7], [0.03, 0.03]), 0.2))
+    apart = spread(mean_of(*two([0.6, 0.8], [0.03, 0.03]), 0.2))
     assert apart / alone == pytest.approx(0.2 / (2 * 0.03**2) ** 0.5, rel=0.05)
 
 
 def test_two_that_do_not_vary_count_alike():
     zero, one = np.zeros((5, 1)), np.ones((5, 1))
-    np.testing.assert_allclose(_mean_of(zero, one, 0.3), 0.5)
-    np.testing.assert_allclose(_mean_of(zero, zero, 0.3), 0)
+    np.testing.assert_allclose(mean_of(zero, one, 0.3), 0.5)
+    np.testing.assert_allclose(mean_of(zero, zero, 0.3), 0)
 
 
 def test_the_subset_moves_with_its_benchmark(fitted):
@@ -157,7 +158,7 @@ def test_another_number_of_draws_is_left_out_or_repeated_evenly(fitted, kept):
     tree = fitted.whole.idata
     n = tree["posterior"].sizes["draw"]
     few = changed(fitted, whole=cut(tree, np.arange(kept) * n // kept))
-    same = _Target.of(few.whole, 0, np.array(ASKED), 400)
+    same = few.whole._target(0, np.array(ASKED), 400, one_run=False, continues=False, model_seed=0)
     rows = np.arange(400) * (4 * kept) // 400
     np.testing.assert_array_equal(same.curve["eta"][:, 0], few.whole._value["eta"][rows, 0])
     assert few.draws(ASKED)["score"].shape == fitted.draws(ASKED)["score"].shape

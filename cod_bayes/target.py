@@ -1,0 +1,140 @@
+"""A target's score, drawn from posterior draws of the curves.
+
+A target of compute C*, x* = log10 C*, is a fresh model with shocks of its own:
+
+    x'       = x* + delta* - delta_b - lead_b,    delta* ~ N(0, sigma_model)
+    y_k      = y_k(x' + delta_b*),            delta_b* ~ N(0, sigma_delta)
+    score_k  = sin^2(arcsin sqrt y_k + omega* + eps_k),
+    omega* ~ N(0, sigma_omega sqrt|x* - x_b|),  eps_k ~ N(0, tau)
+
+the predictable subset's score is the mean over its items, and the benchmark's follows from it by
+the mapping (`cod_bayes.mapping`).
+
+A second posterior of the same model has every benchmark as one curve, fitted to all trials. Where a
+benchmark has clusters, a draw of its score is the mean of a draw of each, of one target: delta* and
+omega* are the same. With z = arcsin sqrt score before it is measured, of clusters and of the whole,
+m and v their means and variances over the draws,
+
+    z     = a z_c + (1 - a) z_w,    a = v_w / (v_c + v_w),    score = sin^2(m + s (z - m))
+    s^2   = max(1, (m_c - m_w)^2 / (v_c + v_w)) (1 + 2 rho sqrt(v_c v_w) / (v_c + v_w))
+
+weights by precision (Bates and Granger 1969, The combination of forecasts), and a spread that grows
+where the two are further apart than they say (Birge 1932, The calculation of errors by the method
+of least squares), and where one cluster outweighs the others: rho = max(0, 2 max_k weight_k - 1)
+stands for the correlation of the two's errors. With one cluster it is 1, and the mean as wide as
+either. The subset moves by as many radians as its benchmark. Scores get the noise of being measured
+on as many trials as the largest ladder model was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cod_bayes.curves import accuracy
+from cod_bayes.mapping import Mapping
+
+
+@dataclass(frozen=True)
+class Target:
+    """One benchmark's clusters at the target's computes: the equations of the module.
+
+    Attributes:
+        curve: parameters (draw, cluster); x: (draw, compute) effective, from x_b.
+        omega: (draw, compute); eps: (draw, cluster).
+        weight: (cluster,) share of items; kept: (cluster,) in the predictable subset.
+        trials: of the evaluation.
+    """
+
+    curve: dict[str, np.ndarray]
+    x: np.ndarray
+    omega: np.ndarray
+    eps: np.ndarray
+    weight: np.ndarray
+    kept: np.ndarray
+    trials: float
+    seed: list[int]
+    mapping: Mapping | None
+
+    @property
+    def share(self) -> float:
+        return float(self.weight[self.kept].sum())
+
+    def scores(self, whole: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """The benchmark and its predictable subset before they are measured, (draw, compute); the
+        subset's NaN where there is none.
+
+        whole: scores of the benchmark as one curve, to be taken into the mean.
+        """
+        # Without a mapping it is all of the items or none, and one mean serves for both.
+        seen = np.flatnonzero(self.kept if self.kept.any() else np.ones_like(self.kept))
+        shaken, plain = np.zeros(self.x.shape), np.zeros(self.x.shape)
+        for k in seen:
+            y = accuracy(self.x, 0.0, **{name: v[:, k, None] for name, v in self.curve.items()})
+            plain += self.weight[k] * y
+            shaken += self.weight[k] * shift(y, self.omega + self.eps[:, k, None])
+        shaken, plain = (total / self.weight[seen].sum() for total in (shaken, plain))
+        alike = max(2 * float(self.weight.max()) - 1, 0.0)
+        if self.mapping is None:
+            full = shaken if whole is None else mean_of(shaken, whole, alike)
+            return full, full if self.share > 0 else np.full_like(full, np.nan)
+        rest_weight = self.weight * ~self.kept
+        jitter = self.omega + (self.eps @ rest_weight / rest_weight.sum())[:, None]
+
+        def with_rest(rest: np.ndarray) -> np.ndarray:
+            return self.share * shaken + (1 - self.share) * shift(rest, jitter)
+
+        full = with_rest(self.mapping.rest(plain))
+        if whole is None:
+            return full, shaken
+        # Anchors inform the mapping and nothing else: the subset moves without them.
+        alone = with_rest(self.mapping.traced(plain))
+        both = mean_of(alone, whole, alike)
+        subset = shift(shaken, radians(both) - radians(alone))
+        least = (both - (1 - self.share)) / self.share  # with a rest that is solved, or not at all
+        subset = np.clip(subset, np.maximum(least, 0), np.minimum(both / self.share, 1))
+        return mean_of(full, whole, alike), subset
+
+    def measured(self, score: np.ndarray, share: float) -> np.ndarray:
+        """With the noise of an evaluation on the same items and trials, of this share of them."""
+        if share == 0:  # there is none
+            return score
+        n = max(round(self.trials * share), 1)
+        rng = np.random.default_rng([*self.seed, n])  # the subset's noise owes the rest nothing
+        return rng.binomial(n, np.clip(score, 0, 1)) / n
+
+
+def random_walk(away: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
+    """Standard random walks from 0, one upward and one downward, at `away` decades."""
+    walk = np.zeros((draws, len(away)))
+    for side in (away > 0, away < 0):
+        at = np.flatnonzero(side)[np.argsort(np.abs(away[side]))]
+        steps = np.diff(np.abs(away[at]), prepend=0.0)
+        walk[:, at] = np.cumsum(rng.standard_normal((draws, len(at))) * np.sqrt(steps), axis=1)
+    return walk
+
+
+def mean_of(clusters: np.ndarray, whole: np.ndarray, rho: float) -> np.ndarray:
+    """The mean of two forecasts of one score, as in the module. (draw, compute)"""
+    z_c, z_w = radians(clusters), radians(whole)
+    v_c, v_w = z_c.var(axis=0), z_w.var(axis=0)
+    total = v_c + v_w
+    varied = total > 0
+    a = np.divide(v_w, total, out=np.full(len(total), 0.5), where=varied)
+    gap = (z_c.mean(axis=0) - z_w.mean(axis=0)) ** 2
+    apart = np.divide(gap, total, out=np.ones(len(total)), where=varied)
+    spread = np.sqrt(np.maximum(apart, 1) * (1 + 2 * rho * np.sqrt(a * (1 - a))))
+    z = a * z_c + (1 - a) * z_w
+    middle = z.mean(axis=0)
+    return np.sin(np.clip(middle + spread * (z - middle), 0, np.pi / 2)) ** 2
+
+
+def radians(y: np.ndarray) -> np.ndarray:
+    """The arcsine root of rates."""
+    return np.arcsin(np.sqrt(np.clip(y, 0, 1)))
+
+
+def shift(y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Rates moved by z radians of arcsine root."""
+    return np.sin(np.clip(radians(y) + z, 0, np.pi / 2)) ** 2
