@@ -5,9 +5,10 @@ Two routes, chosen by the number of trials behind each pass rate:
 - **mean_shift**: the paper's improved MeanShift (COD 4.1, A.1) where trial noise is small. With
   counts, one half of each item's trials forms the clusters and the other half gives the rates
   (binomial thinning), so the noise that placed an item is never the noise that is fitted.
-- **one_cluster**: where it is not. What a few answers sort is luck as much as difficulty: items
-  that a large model happened to solve make a cluster that seems to rise steeply. The mean over all
-  items has no such choice in it, and nu (`cod_bayes.model`) says that they differ.
+- **one_cluster**: where it is not, or MeanShift finds a single group. What a few answers sort is
+  luck as much as difficulty: items that a large model happened to solve make a cluster that seems
+  to rise steeply. The mean over all items has no such choice in it, and nu (`cod_bayes.model`) says
+  that they differ.
 
 The switch is where trial noise alone, after smoothing over three models, would move an item as far
 as the largest radius U = sqrt(M) / 10: 0.25 / (n/2) / 3 = 0.01, that is n = 17 trials.
@@ -73,20 +74,22 @@ def cluster(
     """
     ladder = ladder_of(benchmark)
     rate, n_trials = ladder["rate"].values, ladder["n_trials"].values
-    present = np.isfinite(rate)
-    counted = np.isfinite(n_trials)
     chance = benchmark["chance"].values
     del ladder  # a copy of all cells
 
     if whole or len(rate) < _MIN_ITEMS:
         return _one(rate, n_trials, chance)
+    present, counted = np.isfinite(rate), np.isfinite(n_trials)
     typical = np.median(n_trials[present & counted]) if (present & counted).any() else np.inf
     if clusterer is None and typical < MIN_TRIALS_FOR_MEAN_SHIFT:
         return _one(rate, n_trials, chance)
 
+    all_of_it = rate, n_trials
     feature, rate, n_trials = _thin(rate, n_trials, rng)
     labels = _mean_shift_labels(feature, clusterer)
     names = np.unique(labels)
+    if len(names) == 1:
+        return _one(*all_of_it, chance)
     kind = np.array([{-2: "zero", -1: "outliers"}.get(k, "cluster") for k in names.tolist()])
     membership = (labels[:, None] == names).astype(float)
     return _measure("mean_shift", kind, membership, rate, n_trials, chance)

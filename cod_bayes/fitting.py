@@ -131,7 +131,9 @@ class Fit:
     @property
     def failed_checks(self) -> tuple[str, ...]:
         """The convergence checks that failed, with their figures; empty when all is well."""
-        return tuple(json.loads(self.idata.attrs["failed_checks"]))
+        own = json.loads(self.idata.attrs["failed_checks"])
+        whole = () if self.whole is None else self.whole.failed_checks
+        return (*(f"{_WHOLE}: {check}" for check in whole), *own)
 
     @property
     def spec(self) -> Spec:
@@ -145,8 +147,8 @@ class Fit:
 
     @cached_property
     def whole(self) -> Fit | None:
-        """The fit of every benchmark as one curve, without items and anchors; None where no
-        benchmark has clusters, and where an interrupt came before it."""
+        """The fit of every benchmark as one curve, without items and anchors, saved with this one;
+        None where no benchmark has clusters, and where an interrupt came before it."""
         beside = self.idata.children.get("whole")
         return None if beside is None else Fit(beside)
 
@@ -265,7 +267,8 @@ class Fit:
     ) -> Target:
         """Benchmark b's, as `draws` says; its own standard draws hang on the fit's seed alone.
 
-        draws: of the target; the posterior's in their order, left out or repeated evenly.
+        draws: of the target; the posterior's in their order, left out or repeated evenly (of a
+        second posterior, which has no mapping of as many rows).
         """
         seed = int(self.idata.attrs["random_seed"])
         model = [model_seed] if model_seed else []
@@ -374,6 +377,8 @@ def _check(fit: Fit, held: dict[str, tuple[str, ...]] = _OF_CURVES | _OF_ITEMS) 
         curves = fit.whole.idata["constant_data"].to_dataset()["benchmark_of_cluster"].values
         if not list(curves) == fit.whole.benchmarks == fit.benchmarks:
             raise ValueError("its group 'whole' is not of one curve for each benchmark")
+        if fit.whole.idata.attrs["random_seed"] != fit.idata.attrs["random_seed"]:
+            raise ValueError("its group 'whole' is of another seed")
 
 
 def check_names(names: Sequence[str], known: Sequence[str]) -> None:
@@ -508,7 +513,8 @@ def fit(
         with ThreadPoolExecutor(at_once) as pool:
             asked = map if at_once == 1 else pool.map
             found = asked(own, evidence.benchmarks.values(), seeds)
-            import_module("cod_bayes.sampling")  # takes seconds, and this thread only waits
+            # Takes seconds; where benchmarks are clustered in threads, this one only waits.
+            import_module("cod_bayes.sampling")
             clusters = dict(zip(evidence.benchmarks, found, strict=True))
     sampled = partial(
         _sampled,
@@ -521,25 +527,25 @@ def fit(
         progressbar=progressbar,
     )
     with threadpool_limits(1, user_api="blas"):  # of what was imported since, too
-        idata, failed, interrupted = sampled(clusters)
+        idata, interrupted = sampled(clusters)
         if not interrupted and any(len(found.kind) > 1 for found in clusters.values()):
             try:
                 whole = {
                     name: cluster(of, rng, whole=True) for name, of in evidence.benchmarks.items()
                 }
-                idata["whole"], also, interrupted = sampled(whole, beside=True)
-                failed = [*(f"{_WHOLE}: {check}" for check in also), *failed]
+                idata["whole"], interrupted = sampled(whole, beside=True)
             except KeyboardInterrupt:
-                failed, interrupted = [f"interrupted before {_WHOLE}", *failed], True
-    idata.attrs["failed_checks"] = json.dumps(failed)
-    if failed and not interrupted:
+                failed = json.loads(idata.attrs["failed_checks"])
+                idata.attrs["failed_checks"] = json.dumps([f"interrupted before {_WHOLE}", *failed])
+                interrupted = True
+    fitted = Fit(idata, clusters)
+    if fitted.failed_checks and not interrupted:
         warnings.warn(
-            f"the posterior is not to be trusted yet: {', '.join(failed)}; "
+            f"the posterior is not to be trusted yet: {', '.join(fitted.failed_checks)}; "
             "give more draws and tune, fewer benchmarks at once, or more ladder models",
             ConvergenceWarning,
             stacklevel=2,
         )
-    fitted = Fit(idata, clusters)
     if interrupted:
         raise Interrupted(fitted)
     return fitted
@@ -553,10 +559,11 @@ def _sampled(
     random_seed: int,
     beside: bool = False,
     **options: Any,
-) -> tuple[xr.DataTree, list[str], bool]:
-    """As `cod_bayes.sampling.sample`, with all groups and attributes of a fit.
+) -> tuple[xr.DataTree, bool]:
+    """A posterior with all groups and attributes of a fit, and whether it was interrupted.
 
-    beside: another fit of the same evidence has the items and anchors, and chains of its own.
+    beside: the second posterior: without items and anchors, and with another seed for its chains.
+    The attribute random_seed is the fit's, as the target's shocks of both are drawn by it.
     """
     from cod_bayes.sampling import sample
 
@@ -577,7 +584,7 @@ def _sampled(
     _add_groups(idata, spec, evidence, clusters, data, np.random.default_rng([random_seed, 0]))
     if not beside:
         _add_items(idata, spec, evidence, clusters, data)
-    return idata, failed, interrupted
+    return idata, interrupted
 
 
 def ladder_data(

@@ -4,11 +4,11 @@ The subset is a share w of the items, the rest is 1 - w, and nothing else is kno
 
     full = w s + (1 - w) r(s),     r: [0, 1] -> [0, 1] increasing, r(0) = 0, r(1) = 1
 
-so a subset of 94 % leaves at most 6 points of doubt. Each posterior draw of the curves traces one
-such function: as effective compute x grows, the subset moves through s(x) and the rest through
-r(x); beyond the ends of the path r runs straight to (0, 0) and (1, 1). The prior of r is thus what
-the curves of the rest say, with all their doubt. Anchor models, of any family and any compute, show
-points (s_a, r_a) and weigh the functions, and nothing but the functions:
+so a subset of 94 % leaves at most 6 points of doubt. Each posterior draw of the clusters' curves
+traces one such function: as effective compute x grows, the subset moves through s(x) and the rest
+through r(x); beyond the ends of the path r runs straight to (0, 0) and (1, 1). The prior of r is
+thus what the curves of the rest say, with all their doubt. Anchor models, of any family and any
+compute, show points (s_a, r_a) and weigh the functions, and nothing but the functions:
 
     weight of r  ~  prod_a t_4((arcsin sqrt r_a - arcsin sqrt r(s_a)) / sqrt(scatter^2 + 1/(4 n_a)))
 
@@ -94,7 +94,7 @@ class Mapping:
 
 def interpolate(at: np.ndarray, s: np.ndarray, r: np.ndarray) -> np.ndarray:
     """Row by row: r at `at` (draw, ...) along the increasing paths s, r (draw, point), which both
-    go from 0 to 1, in places too little for a number."""
+    go from 0 to 1, in places by less than a number can tell."""
     flat = np.clip(at.reshape(len(at), -1), 0, 1)
     solved = flat >= 1
     below = np.stack([(s < column[:, None]).sum(axis=1) for column in flat.T], axis=1)

@@ -466,12 +466,13 @@ def _two_forecasts(fit: Fit, outlook: Forecast) -> _Markup:
     for name in (name for name in fit.benchmarks if clusters[name] > 1):
         for compute in targets:
             each = (score.sel(benchmark=name, compute=compute).values for score in made)
-            percent = (100 * np.quantile(y, [0.05, 0.5, 0.95]) for y in each)
-            rows.append([name, _flops(compute), *map(_spread, percent)])
+            q = [100 * np.quantile(y, [0.05, 0.5, 0.95]) for y in each]
+            cells = (f"{middle:.1f} ({low:.1f} to {high:.1f})" for low, middle, high in q)
+            rows.append([name, _flops(compute), *cells])
     said = (
         "The forecast is the mean of two, each of a posterior of its own, by their precision: of "
-        "the clusters, and of the benchmark as one curve. Where the two are further apart than "
-        "they say, it is wider. Median (90 %), in %."
+        "the clusters, and of the benchmark as one curve. It is widened where the two are further "
+        "apart than they say, and where one cluster outweighs all others. Median (90 %), in %."
     )
     return _join(
         [
@@ -607,12 +608,13 @@ def _mappings(fit: Fit) -> _Markup:
 
 
 def _diagnostics(fit: Fit) -> _Markup:
-    whole = [] if fit.whole is None else [_convergence("Convergence, whole benchmarks", fit.whole)]
+    several = fit.whole is not None
+    whole = [_convergence("Convergence, whole benchmarks", fit.whole)] if fit.whole else []
     return _join(
         [
-            _convergence("Convergence", fit),
+            _convergence("Convergence, clusters" if several else "Convergence", fit),
             *whole,
-            _tag("h3", "Predictive checks"),
+            _tag("h3", "Predictive checks, clusters" if several else "Predictive checks"),
             _predictive(fit),
         ]
     )
@@ -728,7 +730,7 @@ def _assumptions(fit: Fit) -> _Markup:
     )
     if fit.whole is not None:
         equations += (
-            "\nscore = a (of its clusters) + (1 − a) (of its one curve)"
+            "\narcsin √score = a (of its clusters) + (1 − a) (of its one curve)"
             "    of two posteriors, a by their precision"
         )
     return _join(

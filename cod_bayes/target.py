@@ -11,19 +11,21 @@ the predictable subset's score is the mean over its items, and the benchmark's f
 the mapping (`cod_bayes.mapping`).
 
 A second posterior of the same model has every benchmark as one curve, fitted to all trials. Where a
-benchmark has clusters, a draw of its score is the mean of a draw of each, of one target: delta* and
-omega* are the same. With z = arcsin sqrt score before it is measured, of clusters and of the whole,
-m and v their means and variances over the draws,
+benchmark has clusters, a draw of its score is the mean of a draw of each, of one target: the
+standard normals behind delta* and omega* are the same. With z = arcsin sqrt score before it is
+measured, of clusters and of the whole, m, v and r means, variances and correlation of their draws,
 
-    z     = a z_c + (1 - a) z_w,    a = v_w / (v_c + v_w),    score = sin^2(m + s (z - m))
-    s^2   = max(1, (m_c - m_w)^2 / (v_c + v_w)) (1 + 2 rho sqrt(v_c v_w) / (v_c + v_w))
+    z     = a z_c + (1 - a) z_w,    a = v_w / (v_c + v_w),    q = sqrt(a (1 - a))
+    score = sin^2(mean z + s (z - mean z))
+    s^2   = max(1, (m_c - m_w)^2 / (v_c + v_w - 2 r sqrt(v_c v_w)))
+            (1 + 2 max(t, r) q) / (1 + 2 r q),    t = max(0, 2 max_k weight_k - 1)
 
 weights by precision (Bates and Granger 1969, The combination of forecasts), and a spread that grows
 where the two are further apart than they say (Birge 1932, The calculation of errors by the method
-of least squares), and where one cluster outweighs the others: rho = max(0, 2 max_k weight_k - 1)
-stands for the correlation of the two's errors. With one cluster it is 1, and the mean as wide as
-either. The subset moves by as many radians as its benchmark. Scores get the noise of being measured
-on as many trials as the largest ladder model was.
+of least squares), and where one cluster outweighs all others together: t stands for the correlation
+of the two's errors. With one cluster it is 1, and the mean as wide as either. The subset moves by
+as many radians as its benchmark would without anchors, as far as a rest between 0 and 1 allows.
+Scores get the noise of being measured on as many trials as the largest ladder model was.
 """
 
 from __future__ import annotations
@@ -34,6 +36,8 @@ import numpy as np
 
 from cod_bayes.curves import accuracy
 from cod_bayes.mapping import Mapping
+
+_NO_VARIANCE = 1e-20  # radians^2: rounding
 
 
 @dataclass(frozen=True)
@@ -115,19 +119,25 @@ def random_walk(away: np.ndarray, draws: int, rng: np.random.Generator) -> np.nd
     return walk
 
 
-def mean_of(clusters: np.ndarray, whole: np.ndarray, rho: float) -> np.ndarray:
-    """The mean of two forecasts of one score, as in the module. (draw, compute)"""
+def mean_of(clusters: np.ndarray, whole: np.ndarray, alike: float) -> np.ndarray:
+    """The mean of two forecasts of one score, as in the module, where t is `alike`.
+
+    (draw, compute)
+    """
     z_c, z_w = radians(clusters), radians(whole)
+    m_c, m_w = z_c.mean(axis=0), z_w.mean(axis=0)
     v_c, v_w = z_c.var(axis=0), z_w.var(axis=0)
     total = v_c + v_w
-    varied = total > 0
+    varied = total > _NO_VARIANCE
     a = np.divide(v_w, total, out=np.full(len(total), 0.5), where=varied)
-    gap = (z_c.mean(axis=0) - z_w.mean(axis=0)) ** 2
-    apart = np.divide(gap, total, out=np.ones(len(total)), where=varied)
-    spread = np.sqrt(np.maximum(apart, 1) * (1 + 2 * rho * np.sqrt(a * (1 - a))))
-    z = a * z_c + (1 - a) * z_w
-    middle = z.mean(axis=0)
-    return np.sin(np.clip(middle + spread * (z - middle), 0, np.pi / 2)) ** 2
+    q = np.sqrt(a * (1 - a))
+    shared = np.clip(((z_c - m_c) * (z_w - m_w)).mean(axis=0), 0, 0.9 * q * total)
+    r = np.divide(shared, q * total, out=np.zeros(len(total)), where=varied & (q > 0))
+    gap = (m_c - m_w) ** 2
+    apart = np.divide(gap, total - 2 * shared, out=np.ones(len(total)), where=varied)
+    s = np.maximum(apart, 1) * (1 + 2 * np.maximum(alike, r) * q) / (1 + 2 * r * q)
+    z, middle = a * z_c + (1 - a) * z_w, a * m_c + (1 - a) * m_w
+    return np.sin(np.clip(middle + np.sqrt(s) * (z - middle), 0, np.pi / 2)) ** 2
 
 
 def radians(y: np.ndarray) -> np.ndarray:

@@ -53,6 +53,14 @@ def test_the_function_goes_through_the_points_of_its_path():
     np.testing.assert_allclose(mapping().rest(subset), rest, rtol=1e-12)
 
 
+def test_interpolation_along_paths_with_ties_ends_in_nought_and_one():
+    s = np.array([[0, 0, 0.5, 1, 1], [0, 1e-300, 0.5, 1 - 1e-16, 1]])
+    r = np.array([[0, 0.3, 0.6, 0.7, 1], [0, 0.3, 0.6, 0.7, 1]])
+    at_ = np.array([[0, 0.25, 0.5, 0.75, 1, 2, -1]] * 2)
+    expected = [0, 0.45, 0.6, 0.65, 1, 1, 0]
+    np.testing.assert_allclose(interpolate(at_, s, r), [expected] * 2, atol=1e-9)
+
+
 def test_interpolation_is_row_by_row_and_keeps_the_shape():
     s, r = np.array([[0, 0.5, 1.0]] * 2), np.array([[0, 0.2, 1.0], [0, 0.8, 1.0]])
     at_ = np.array([[[0.25], [0.5]], [[0.25], [0.75]]])

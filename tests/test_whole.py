@@ -1,5 +1,6 @@
 """Two posteriors of one evidence: of its clusters, and of every benchmark as one curve."""
 
+import dataclasses
 import json
 import warnings
 
@@ -98,6 +99,15 @@ def test_two_that_cannot_differ_are_as_wide_together_as_alone():
     assert spread(mean_of(*two([0.7, 0.7], [0.03, 0.03]), 1.0)) == pytest.approx(0.03, rel=0.02)
 
 
+def test_a_shock_that_both_share_is_counted_once():
+    rng = np.random.default_rng(1)
+    shock, *own = rng.standard_normal((3, 20_000, 1))
+    for alike, correlation in ((0.0, 0.5), (0.3, 0.5), (0.5, 0.5), (0.8, 0.8), (1.0, 1.0)):
+        each = [np.sin(0.7 + 0.03 * (shock + e) / 2**0.5) ** 2 for e in own]
+        expected = 0.03 * ((1 + correlation) / 2) ** 0.5
+        assert spread(mean_of(*each, alike)) == pytest.approx(expected, rel=0.02)
+
+
 def test_two_that_disagree_are_wide_together():
     alone = spread(mean_of(*two([0.7, 0.7], [0.03, 0.03]), 0.2))
     apart = spread(mean_of(*two([0.6, 0.8], [0.03, 0.03]), 0.2))
@@ -107,7 +117,37 @@ def test_two_that_disagree_are_wide_together():
 def test_two_that_do_not_vary_count_alike():
     zero, one = np.zeros((5, 1)), np.ones((5, 1))
     np.testing.assert_allclose(mean_of(zero, one, 0.3), 0.5)
+    at = np.arcsin(np.sqrt([0.2, 0.77])).mean()  # their variances are rounding
+    both = mean_of(np.full((3201, 1), 0.2), np.full((3201, 1), 0.77), 0.0)
+    np.testing.assert_allclose(both, np.sin(at) ** 2)
     np.testing.assert_allclose(mean_of(zero, zero, 0.3), 0)
+
+
+def test_a_benchmark_of_one_cluster_is_its_own_curve_s():
+    few = dataclasses.replace(PAPER_BENCHMARKS[2], n_items=300)  # 15 items
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        mixed = fit(evidence([PAPER_BENCHMARKS[4], few]), **OPTIONS)
+    both, alone = (f.draws(ASKED)["score"] for f in (mixed, mixed.alone))
+    np.testing.assert_array_equal(both.sel(benchmark="BBH"), alone.sel(benchmark="BBH"))
+    assert (both.sel(benchmark="MBPP") != alone.sel(benchmark="MBPP")).any()
+
+
+@pytest.mark.parametrize("probability, share", [(0.0, 1.0), (1.1, 0.0)])
+def test_a_subset_of_everything_is_the_benchmark_and_one_of_nothing_is_none(
+    fitted, probability, share
+):
+    spec = fitted.spec
+    tree = fitted.idata.copy()
+    constants = spec.constants | {"predictable_probability": probability}
+    tree.attrs = fitted.idata.attrs | {
+        "spec": dataclasses.replace(spec, constants=constants).to_json()
+    }
+    draws = Fit(tree).draws(ASKED, measured=False)
+    np.testing.assert_allclose(draws["predictable_share"], share)
+    assert (draws["score"] != Fit(tree).alone.draws(ASKED, measured=False)["score"]).any()
+    expected = draws["score"] if share else np.full(draws["score"].shape, np.nan)
+    np.testing.assert_array_equal(draws["subset_score"], expected)
 
 
 def test_the_subset_moves_with_its_benchmark(fitted):
@@ -122,7 +162,6 @@ def test_the_subset_moves_with_its_benchmark(fitted):
 
 
 def test_anchors_move_the_benchmark_and_leave_the_subset(fitted):
-    anchored = changed(fitted, anchors=fitted.idata["anchors"].copy())
     none = fitted.idata["anchors"].to_dataset()
     shown = xr.Dataset(
         {name: (none[name].dims, np.full((2, 1), at)) for name, at in
@@ -199,6 +238,11 @@ def test_a_file_whose_second_posterior_is_not_of_the_same_is_refused(fitted, tmp
         changed(fitted, whole=tree).save(tmp_path / "p.nc")
         with pytest.raises(ValueError, match=said):
             load(tmp_path / "p.nc")
+    strange = whole.copy()
+    strange.attrs = whole.attrs | {"random_seed": 9}
+    changed(fitted, whole=strange).save(tmp_path / "p.nc")
+    with pytest.raises(ValueError, match="of another seed"):
+        load(tmp_path / "p.nc")
 
 
 def test_without_clusters_there_is_one_posterior():
@@ -226,6 +270,7 @@ def stopped(monkeypatch, second):
 @pytest.mark.filterwarnings("ignore::cod_bayes.fitting.ConvergenceWarning")
 def test_the_second_posterior_s_failed_checks_are_the_fit_s(monkeypatch):
     got = stopped(monkeypatch, lambda result: (result[0], ["r_hat 1.500"], False))
+    assert not any("whole" in check for check in got.alone.failed_checks)
     assert "whole benchmarks: r_hat 1.500" in got.failed_checks
     assert "whole benchmarks: r_hat 1.500" in got.forecast(1e24).summary()["verdict"].iloc[0]
     assert json.loads(got.whole.idata.attrs["failed_checks"]) == ["r_hat 1.500"]
