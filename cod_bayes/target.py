@@ -48,7 +48,7 @@ class Target:
         curve: parameters (draw, cluster); x: (draw, compute) effective, from x_b.
         omega: (draw, compute); eps: (draw, cluster).
         weight: (cluster,) share of items; kept: (cluster,) in the predictable subset.
-        trials: of the evaluation.
+        trials: of the evaluation; inf: endless ones, the score without noise.
     """
 
     curve: dict[str, np.ndarray]
@@ -102,7 +102,7 @@ class Target:
 
     def measured(self, score: np.ndarray, share: float) -> np.ndarray:
         """With the noise of an evaluation on the same items and trials, of this share of them."""
-        if share == 0:  # there is none
+        if share == 0 or not np.isfinite(self.trials):
             return score
         n = max(round(self.trials * share), 1)
         rng = np.random.default_rng([*self.seed, n])  # the subset's noise owes the rest nothing
