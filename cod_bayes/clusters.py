@@ -84,12 +84,11 @@ def cluster(
     if clusterer is None and typical < MIN_TRIALS_FOR_MEAN_SHIFT:
         return _one(rate, n_trials, chance)
 
-    all_of_it = rate, n_trials
     feature, rate, n_trials = _thin(rate, n_trials, rng)
     labels = _mean_shift_labels(feature, clusterer)
     names = np.unique(labels)
     if len(names) == 1:
-        return _one(*all_of_it, chance)
+        return cluster(benchmark, rng, whole=True)  # of all trials, which are not kept till here
     kind = np.array([{-2: "zero", -1: "outliers"}.get(k, "cluster") for k in names.tolist()])
     membership = (labels[:, None] == names).astype(float)
     return _measure("mean_shift", kind, membership, rate, n_trials, chance)

@@ -507,6 +507,8 @@ def fit(
     own = partial(cluster, clusterer=clusterer, whole=preview)
     # Sums by several threads round otherwise, and the draws would hang on their number.
     with threadpool_limits(1, user_api="blas"):
+        # First, as it takes a copy of all cells, and clusters of a million items are large.
+        whole = {name: cluster(of, rng, whole=True) for name, of in evidence.benchmarks.items()}
         # While one benchmark's climb is in threads, another's places are numbered. A clusterer from
         # elsewhere is one object, and may not be asked twice at a time.
         at_once = 1 if clusterer is not None or len(seeds) == 1 else _AT_ONCE
@@ -530,9 +532,6 @@ def fit(
         idata, interrupted = sampled(clusters)
         if not interrupted and any(len(found.kind) > 1 for found in clusters.values()):
             try:
-                whole = {
-                    name: cluster(of, rng, whole=True) for name, of in evidence.benchmarks.items()
-                }
                 idata["whole"], interrupted = sampled(whole, beside=True)
             except KeyboardInterrupt:
                 failed = json.loads(idata.attrs["failed_checks"])

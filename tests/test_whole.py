@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-import cod_bayes.clusters
 import cod_bayes.sampling
 from cod_bayes.fitting import ConvergenceWarning, Fit, Interrupted, fit, load
 from cod_bayes.monitor import monitor
@@ -294,17 +293,3 @@ def test_an_interrupt_within_the_second_posterior_keeps_both(monkeypatch):
     with pytest.raises(Interrupted, match=f"whole benchmarks: {said}") as raised:
         stopped(monkeypatch, lambda result: (result[0], [said], True))
     assert raised.value.fit.whole is not None
-
-
-@pytest.mark.filterwarnings("ignore::cod_bayes.fitting.ConvergenceWarning")
-def test_an_interrupt_before_the_second_posterior_keeps_the_first(monkeypatch):
-    plain = cod_bayes.clusters.cluster
-
-    def cluster(*args, whole=False, **options):
-        if whole:
-            raise KeyboardInterrupt
-        return plain(*args, **options)
-
-    monkeypatch.setattr(cod_bayes.clusters, "cluster", cluster)
-    with pytest.raises(Interrupted, match="interrupted before whole benchmarks"):
-        fit(evidence(PAPER_BENCHMARKS[4:5]), **OPTIONS)
