@@ -121,7 +121,7 @@ class Fit:
         idata: DataTree with the groups posterior, prior, sample_stats, posterior_predictive,
             observed_data, constant_data, log_likelihood, log_prior, items, anchors and, after a
             forecast, predictions and predictions_constant_data; `whole`, where a benchmark has
-            clusters, is such a tree of its own.
+            clusters, is a tree of its own with the same but for items and anchors.
         clusters: per benchmark; empty for a fit read from a file.
     """
 
@@ -504,7 +504,7 @@ def fit(
         )
     rng = np.random.default_rng(random_seed)
     seeds = rng.spawn(len(evidence.benchmarks))
-    own = partial(cluster, clusterer=clusterer, whole=preview)
+    own = partial(cluster, clusterer=clusterer)
     # Sums by several threads round otherwise, and the draws would hang on their number.
     with threadpool_limits(1, user_api="blas"):
         # First, as it takes a copy of all cells, and clusters of a million items are large.
@@ -512,12 +512,15 @@ def fit(
         # While one benchmark's climb is in threads, another's places are numbered. A clusterer from
         # elsewhere is one object, and may not be asked twice at a time.
         at_once = 1 if clusterer is not None or len(seeds) == 1 else _AT_ONCE
-        with ThreadPoolExecutor(at_once) as pool:
-            asked = map if at_once == 1 else pool.map
-            found = asked(own, evidence.benchmarks.values(), seeds)
-            # Takes seconds; where benchmarks are clustered in threads, this one only waits.
-            import_module("cod_bayes.sampling")
-            clusters = dict(zip(evidence.benchmarks, found, strict=True))
+        clusters = whole
+        if not preview:
+            with ThreadPoolExecutor(at_once) as pool:
+                asked = map if at_once == 1 else pool.map
+                found = asked(own, evidence.benchmarks.values(), seeds)
+                # Takes seconds; where benchmarks are clustered in threads, this one only waits.
+                import_module("cod_bayes.sampling")
+                clusters = dict(zip(evidence.benchmarks, found, strict=True))
+        import_module("cod_bayes.sampling")  # before BLAS is limited again, as it loads another
     sampled = partial(
         _sampled,
         spec,

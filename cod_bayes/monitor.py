@@ -55,6 +55,7 @@ from matplotlib.figure import Figure
 
 from cod_bayes.curves import arcsine
 from cod_bayes.fitting import Fit, check_names
+from cod_bayes.target import radians
 
 _STEP = 0.3  # decades over which the rise is taken: long enough to drown what no curve follows
 _SHARES = np.array([[0.8], [0.2]])  # of alpha: behind, departs
@@ -368,7 +369,7 @@ def moment_noise(fit: Fit) -> np.ndarray:
 def _draw(fit: Fit, compute: np.ndarray, one_run: bool) -> np.ndarray:
     """Arcsine roots of unmeasured scores, (draw, benchmark, compute)."""
     score = fit.draws(compute, one_run=one_run, measured=False)["score"].values
-    return np.arcsin(np.sqrt(np.clip(score, 0, 1))).reshape(-1, *score.shape[2:])
+    return radians(score).reshape(-1, *score.shape[2:])
 
 
 def _measure(

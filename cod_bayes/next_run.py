@@ -31,6 +31,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from cod_bayes.fitting import Fit, check_names
+from cod_bayes.target import radians
 
 _REPEATS = 4  # of every candidate, with fresh shocks: less noise between candidates
 _CANDIDATES = 5
@@ -138,7 +139,7 @@ def next_run(
     left = np.zeros((len(runs), len(b)))
     for seed in range(1, _REPEATS + 1):
         score = fit.draws(grid, one_run=True, measured=False, model_seed=seed)["score"].values
-        y = np.arcsin(np.sqrt(np.clip(_flat(score), 0, 1)))
+        y = radians(_flat(score))
         y = y + noise[:, None] * rng.standard_normal(y.shape)
         for j in range(len(runs)):
             left[j] += residual_variance(target, y[:, :, j]) / _REPEATS

@@ -131,6 +131,7 @@ def mean_of(clusters: np.ndarray, whole: np.ndarray, alike: float) -> np.ndarray
     varied = total > _NO_VARIANCE
     a = np.divide(v_w, total, out=np.full(len(total), 0.5), where=varied)
     q = np.sqrt(a * (1 - a))
+    # Nine tenths at most: of two that are one, what rounding leaves is no disagreement.
     shared = np.clip(((z_c - m_c) * (z_w - m_w)).mean(axis=0), 0, 0.9 * q * total)
     r = np.divide(shared, q * total, out=np.zeros(len(total)), where=varied & (q > 0))
     gap = (m_c - m_w) ** 2
