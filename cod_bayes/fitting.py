@@ -31,10 +31,11 @@ from cod_bayes.target import Target, random_walk
 if TYPE_CHECKING:
     from cod_bayes.clusters import Clusters
 
-FORMAT = "cod-bayes posterior 5"
+FORMAT = "cod-bayes posterior 6"
 QUANTILES = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
 FORECASTABLE_WIDTH = 0.10  # of the 90 % interval, in accuracy
 HOPELESS_WIDTH = 0.40
+LIKELY = 0.5  # P(predictable) of a cluster that is called predictable
 _MAX_LOSS = 3.0  # emerged: 5 % of the way from floor to 1 at the largest ladder model
 _MIN_SLOPE = 0.1 * np.log(10)  # the paper's b > 0.1, per decade
 _MAX_CEILING_LOSS = 1.0  # the paper's c < 1
@@ -77,7 +78,8 @@ class Forecast:
 
     Attributes:
         draws: `score` and `subset_score` (chain, draw, benchmark, compute), in [0, 1];
-            `predictable_share` (benchmark,).
+            `predictable_share` of the items and `p_predictable` of the cluster that is most
+            probably predictable, both (benchmark,).
         failed_checks: of the fit behind it.
     """
 
@@ -92,19 +94,20 @@ class Forecast:
         """benchmark, compute, mean, sd, q05 .. q95, predictable_share, verdict."""
         rows = []
         for name in self.draws["benchmark"].values:
-            share = float(self.draws["predictable_share"].sel(benchmark=name))
+            of = self.draws[["predictable_share", "p_predictable"]].sel(benchmark=name)
+            share, likeliest = (float(of[key]) for key in of)
             for compute in self.draws["compute"].values:
                 score = self.draws["score"].sel(benchmark=name, compute=compute).values
                 row: dict[str, object] = {"benchmark": str(name), "compute": float(compute)}
                 row |= {"mean": score.mean(), "sd": score.std()}
                 row |= {key: np.quantile(score, q) for key, q in QUANTILES.items()}
-                verdict = self._verdict(np.ptp(np.quantile(score, [0.05, 0.95])), share)
+                verdict = self._verdict(np.ptp(np.quantile(score, [0.05, 0.95])), likeliest)
                 rows.append(row | {"predictable_share": share, "verdict": verdict})
         return pd.DataFrame(rows)
 
-    def _verdict(self, width: float, share: float) -> str:
-        """By the width of the 90 % interval and the predictable share; failed checks are named."""
-        if share == 0 or width > HOPELESS_WIDTH:
+    def _verdict(self, width: float, likeliest: float) -> str:
+        """By the width of the 90 % interval and the likeliest cluster; failed checks are named."""
+        if likeliest < LIKELY or width > HOPELESS_WIDTH:
             verdict = "not forecastable"
         else:
             verdict = "forecastable" if width <= FORECASTABLE_WIDTH else "wide"
@@ -177,7 +180,8 @@ class Fit:
         ).rename(columns={"benchmark_of_cluster": "benchmark"})
 
     def subset_weight(self, benchmark: str) -> np.ndarray:
-        """1 for items of the predictable subset, else 0; items as in the evidence. (item,)"""
+        """How each item counts in the predictable subset: with P(predictable) of its cluster, or
+        with 1 where the benchmark is one cluster; items as in the evidence. (item,)"""
         items = self.idata["items"].to_dataset()
         return items["subset_weight"].values[items["benchmark_of_item"].values == benchmark]
 
@@ -221,8 +225,8 @@ class Fit:
             are its own; a random walk of one run stays, as what no curve follows is shared.
 
         Returns:
-            `score`, `subset_score` (chain, draw, benchmark, compute), NaN without a predictable
-            subset; `predictable_share` (benchmark,).
+            As `Forecast.draws`. `subset_score` is NaN where a benchmark has several clusters, and
+            none is predictable in any draw.
         """
         compute = np.atleast_1d(np.asarray(compute, float))
         if not (np.isfinite(compute).all() and (compute > 0).all()):
@@ -232,28 +236,32 @@ class Fit:
         p = self.idata["posterior"].to_dataset()
         shape = (p.sizes["chain"], p.sizes["draw"], len(names), len(compute))
         score, subset = np.empty(shape), np.empty(shape)
-        share = np.zeros(len(names))
+        share, likeliest = np.zeros(len(names)), np.zeros(len(names))
         count = shape[0] * shape[1]
         asked: dict[str, Any] = {"one_run": one_run, "continues": continues}
         asked["model_seed"] = model_seed
         for i, name in enumerate(names):
             b = self.benchmarks.index(name)
             target = self._target(b, compute, count, **asked)
-            share[i] = target.share
+            share[i], likeliest[i] = target.share, target.predictable.max()
             whole = None
-            if self.whole is not None and len(target.weight) > 1:
+            several = len(target.weight) > 1
+            if self.whole is not None and several:
                 whole = self.whole._target(b, compute, count, **asked).scores()[0]
             drawn = target.scores(whole)
             if measured:
-                drawn = target.measured(drawn[0], 1.0), target.measured(drawn[1], share[i])
+                every = np.ones_like(target.weight)
+                inside = target.predictable if several else every
+                drawn = target.measured(drawn[0], every), target.measured(drawn[1], inside)
             for into, values in zip((score, subset), drawn, strict=True):
                 into[:, :, i] = values.reshape(*shape[:2], -1)
         dims = ("chain", "draw", "benchmark", "compute")
         coords: dict[str, Any] = {"chain": p["chain"], "draw": p["draw"]}
         coords |= {"benchmark": names, "compute": compute}
         draws = xr.Dataset({"score": (dims, score), "subset_score": (dims, subset)}, coords)
-        draws["predictable_share"] = ("benchmark", share)
-        return draws
+        return draws.assign(
+            predictable_share=("benchmark", share), p_predictable=("benchmark", likeliest)
+        )
 
     def _target(
         self,
@@ -278,7 +286,7 @@ class Fit:
         have = len(self._value["mu_eta"])
         at = slice(None) if have == draws else np.arange(draws) * have // draws
         value = {name: v[at] for name, v in self._value.items()}
-        curve, weight, kept = _own(self, b)
+        curve, weight, predictable = _own(self, b)
         x_ref = float(c["x_ref"].values[b])
         top = int(c["top"].values[b])
         delta = value["sigma_delta"] * rng.standard_normal(draws) - value["lead"][:, b]
@@ -297,7 +305,7 @@ class Fit:
             walk * value["sigma_omega"][:, b, None],
             eps,
             weight,
-            kept,
+            predictable,
             float(c["trials"].values[b]),
             [seed, 4, b, *model],
             self._mapping(b),
@@ -322,9 +330,8 @@ class Fit:
         return _in_one_row(self.idata["posterior"].to_dataset())
 
     @cached_property
-    def _kept(self) -> np.ndarray:
-        """Clusters in the predictable subset of their benchmark. (cluster,)"""
-        return self.predictable.values >= self.spec.constants["predictable_probability"]
+    def _predictable(self) -> np.ndarray:
+        return self.predictable.values
 
     def save(self, path: str | Path) -> None:
         """Write everything as netCDF; `load` and `az.from_netcdf` read it. Old file or new, never
@@ -419,41 +426,36 @@ def _in_one_row(p: xr.Dataset) -> dict[str, np.ndarray]:
 
 
 def _own(fit: Fit, b: int) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
-    """One benchmark's curves (draw, cluster), its clusters' shares of items, and which are kept."""
+    """One benchmark's curves (draw, cluster), its clusters' shares of items and P(predictable)."""
     c = fit.idata["constant_data"].to_dataset()
     ours = np.flatnonzero(c["benchmark_of_cluster"].values == fit.benchmarks[b])
     curve = {name: fit._value[name][:, ours] for name in CURVE}
     curve["nu"] = fit._value["nu"][:, b, None] * c["nu_ratio"].values[ours]
-    return curve, c["weight"].values[ours], fit._kept[ours]
+    return curve, c["weight"].values[ours], fit._predictable[ours]
 
 
 def _trace(fit: Fit, b: int) -> Mapping | None:
-    """From the curves' paths and the anchors; None where all or nothing is in the subset."""
-    curve, weight, kept = _own(fit, b)
-    if not 0 < weight[kept].sum() < 1 - 1e-9:
+    """From the curves' paths and the anchors; None where all or nothing is in the subset, or the
+    same cluster in subset and rest."""
+    curve, weight, predictable = _own(fit, b)
+    share = float(weight @ predictable)
+    if len(weight) == 1 or not 0 < share < 1 - 1e-9:
         return None
-    path = _PATH[None, :] + np.zeros((len(curve["eta"]), 1))
-    subset, rest = (_mean(curve, path, weight, choice) for choice in (kept, ~kept))
+    subset, rest = np.zeros((2, len(curve["eta"]), len(_PATH)))
+    for k, p in enumerate(predictable):
+        y = accuracy(_PATH, 0.0, **{name: v[:, k, None] for name, v in curve.items()})
+        subset += weight[k] * p / share * y
+        rest += weight[k] * (1 - p) / (1 - share) * y
     a = fit.idata["anchors"].to_dataset()
     shown = np.stack([a[name].values[b] for name in ("subset", "rest", "n_rest")], axis=-1)
     return Mapping.of(
-        float(weight[kept].sum()),
+        share,
         subset,
         rest,
         shown[np.isfinite(shown).all(axis=1)],
         fit.spec.constants["mapping_scatter"],
         np.random.default_rng([int(fit.idata.attrs["random_seed"]), 3, b]),
     )
-
-
-def _mean(
-    curve: dict[str, np.ndarray], x: np.ndarray, weight: np.ndarray, choice: np.ndarray
-) -> np.ndarray:
-    """Mean accuracy of the chosen clusters at x (draw, point), decades from x_b: (draw, point)."""
-    total = np.zeros(x.shape)
-    for k in np.flatnonzero(choice):
-        total += weight[k] * accuracy(x, 0.0, **{n: v[:, k, None] for n, v in curve.items()})
-    return total / weight[choice].sum()
 
 
 def fit(
@@ -722,12 +724,13 @@ def _add_items(
     clusters: dict[str, Clusters],
     data: LadderData,
 ) -> None:
-    """Which items are in the predictable subset, and what the anchors show of it."""
+    """How items count in the predictable subset, and what the anchors show of it."""
     posterior, constant = (idata[name].to_dataset() for name in ("posterior", "constant_data"))
-    kept = _predictable(posterior, constant).values >= spec.constants["predictable_probability"]
+    predictable = _predictable(posterior, constant).values
     member = {}
     for b, (name, found) in enumerate(clusters.items()):
-        member[name] = found.membership @ kept[data.of_cluster == b].astype(float)
+        own = predictable[data.of_cluster == b]
+        member[name] = found.membership @ (own if len(own) > 1 else np.ones(1))
     items = xr.Dataset(
         {
             "subset_weight": ("item", np.concatenate(list(member.values()))),
@@ -777,14 +780,14 @@ def _constants(
 def _anchors(
     evidence: Evidence, member: dict[str, np.ndarray], assumed_trials: float
 ) -> xr.Dataset:
-    """Each anchor's accuracy on the subset and the rest, and its trials on the rest: the assumed
-    ones where any are not counted."""
+    """Each anchor's accuracy on the subset and the rest, and the trials whose plain mean is as
+    noisy as that of the rest: the assumed ones where any are not counted."""
     names = list(evidence.models.index[evidence.models["role"] == "anchor"])
     table = np.full((3, len(member), len(names)), np.nan)
     for b, (name, weight) in enumerate(member.items()):
         of = evidence.benchmarks[name]
         for j, anchor in enumerate(names):
-            if anchor not in of["model"].values or not 0 < weight.mean() < 1 - 1e-9:
+            if anchor not in of["model"].values or np.ptp(weight) == 0:
                 continue
             rate = of["rate"].sel(model=anchor).values
             n = of["n_trials"].sel(model=anchor).values
@@ -793,8 +796,9 @@ def _anchors(
             if inside.sum() < 1 or outside.sum() < 1:
                 continue
             rate = np.where(seen, rate, 0.0)
-            counted = np.isfinite(n[outside > 0]).all()
-            trials = outside @ np.nan_to_num(n) if counted else assumed_trials
+            trials = assumed_trials
+            if np.isfinite(n[outside > 0]).all():
+                trials = outside.sum() ** 2 / (outside[outside > 0] ** 2 @ (1 / n[outside > 0]))
             parts = inside @ rate / inside.sum(), outside @ rate / outside.sum(), trials
             table[:, b, j] = parts
     dims = ("benchmark", "anchor")

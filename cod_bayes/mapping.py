@@ -1,7 +1,10 @@
 """From the predictable subset to the whole benchmark, as a latent function.
 
-The subset is a share w of the items, the rest is 1 - w, and nothing else is known exactly:
+An item of cluster k is in the subset with the probability P_k that the cluster is predictable, and
+in the rest with 1 - P_k. The subset is a share w of the items, the rest is 1 - w, and nothing else
+is known exactly:
 
+    w = sum_k weight_k P_k,    s = sum_k weight_k P_k y_k / w,
     full = w s + (1 - w) r(s),     r: [0, 1] -> [0, 1] increasing, r(0) = 0, r(1) = 1
 
 so a subset of 94 % leaves at most 6 points of doubt. Each posterior draw of the clusters' curves
@@ -71,7 +74,7 @@ class Mapping:
             # t with 4 degrees of freedom, up to its constant: one odd anchor is not believed.
             log_weight -= 2.5 * np.log1p(away**2 / (scatter**2 + 0.25 / n_a) / 4)
         weight, effective = _weights(log_weight)
-        while effective < min(MIN_EFFECTIVE, len(s)):
+        while effective < min(MIN_EFFECTIVE, 0.99 * len(s)):  # rounding never gives all of them
             log_weight = 0.7 * log_weight
             weight, effective = _weights(log_weight)
         # Systematic resampling: equal weights leave every draw its own function.

@@ -31,7 +31,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from cod_bayes.fitting import Fit, check_names
-from cod_bayes.target import radians
+from cod_bayes.target import radians, worth
 
 _REPEATS = 4  # of every candidate, with fresh shocks: less noise between candidates
 _CANDIDATES = 5
@@ -188,8 +188,12 @@ def _anchor(
     if mapping is None:
         return None
     rest = mapping.rest(np.full(len(subset), np.median(subset)))
-    trials = fit.idata["constant_data"].to_dataset()["trials"].sel(benchmark=benchmark).item()
-    sd = np.sqrt(fit.spec.constants["mapping_scatter"] ** 2 + 0.25 / (trials * (1 - mapping.share)))
+    constant = fit.idata["constant_data"].to_dataset()
+    ours = constant["benchmark_of_cluster"].values == benchmark
+    outside = 1 - fit.predictable.values[ours]
+    trials = constant["trials"].sel(benchmark=benchmark).item()
+    trials *= worth(constant["weight"].values[ours], outside)
+    sd = np.sqrt(fit.spec.constants["mapping_scatter"] ** 2 + 0.25 / trials)
     return (np.arcsin(np.sqrt(rest)) + sd * rng.standard_t(4, len(rest)))[:, None]
 
 

@@ -22,7 +22,7 @@ from matplotlib.patches import Patch
 
 from cod_bayes.curves import CURVE, accuracy
 from cod_bayes.evidence import ladder_of
-from cod_bayes.fitting import Fit, Forecast, cluster_nu
+from cod_bayes.fitting import LIKELY, Fit, Forecast, cluster_nu
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -79,7 +79,8 @@ def cluster_rates(fit: Fit, benchmark: str) -> xr.DataArray:
 
 
 def mapping_bands(fit: Fit, benchmark: str, points: int = 51) -> xr.Dataset | None:
-    """The latent mapping of one benchmark; None where the subset is everything or nothing.
+    """The latent mapping of one benchmark; None where the subset is everything, nothing, or the one
+    cluster that there is.
 
     Returns:
         `rest`, r(s), and `full`, w s + (1 - w) r(s): (quantile, s), quantiles 5 to 95 % over draws;
@@ -171,13 +172,11 @@ def clusters_figure(fit: Fit, benchmarks: Sequence[str] | None = None) -> Figure
     hard = np.concatenate([curve["difficulty"].values for curve in curves])
     scale = Normalize(hard.min(), hard.max() + 1e-9)
     predictable = fit.predictable
-    threshold = fit.spec.constants["predictable_probability"]
     for axis, name, curve in zip(axes, names, curves, strict=False):
         rates, middle = cluster_rates(fit, name), curve.median(("chain", "draw"))
         for k, cluster in enumerate(curve["cluster"].values):
             colour = _DIFFICULTY(scale(float(curve["difficulty"][k])))
-            kept = float(predictable.sel(cluster=cluster)) >= threshold
-            style = "-" if kept else "--"
+            style = "-" if float(predictable.sel(cluster=cluster)) >= LIKELY else "--"
             axis.plot(grid, 100 * middle[k], style, color=colour, lw=1.4)
             axis.plot(compute, 100 * rates[k], "o", color=colour, ms=3)
         axis.axvline(compute.max(), color=_GREY, lw=0.8, ls=":")
@@ -247,25 +246,18 @@ def items_figure(fit: Fit, evidence: Evidence, benchmark: str) -> Figure:
 def predictability_figure(fit: Fit, benchmarks: Sequence[str] | None = None) -> Figure:
     """Per benchmark: P(predictable) of each cluster, as wide as its share of the items.
 
-    The blue clusters, at or above the model's threshold (dotted), form the predictable subset.
+    The blue area is the predictable subset: with its probability a cluster counts in it.
     """
     names = _chosen(fit, benchmarks)
     figure, axes = _panels(len(names))
-    threshold = fit.spec.constants["predictable_probability"]
     table = fit.summary()
     for axis, name in zip(axes, names, strict=False):
         own = table[table["benchmark"] == name].sort_values("p_predictable", ascending=False)
         width, chance = own["weight"].to_numpy(), own["p_predictable"].to_numpy()
         start = np.cumsum(width) - width
-        axis.bar(100 * start, 1, 100 * width, align="edge", color="#eeeeee", edgecolor="white")
-        for bar, p in zip(
-            axis.bar(100 * start, chance, 100 * width, align="edge", edgecolor="white"),
-            chance,
-            strict=True,
-        ):
-            kept = p >= threshold
-            bar.set(facecolor=_BLUE if kept else _ORANGE, hatch="" if kept else "///")
-        axis.axhline(threshold, color=_BLACK, lw=0.9, ls=":")
+        bars = {"align": "edge", "edgecolor": "white"}
+        axis.bar(100 * start, chance, 100 * width, color=_BLUE, **bars)
+        axis.bar(100 * start, 1 - chance, 100 * width, chance, color=_ORANGE, hatch="///", **bars)
         axis.set(xlabel="share of items (%)", ylabel="P(predictable)", xlim=(0, 100), ylim=(0, 1))
     _finish(figure, axes, names, fit.failed_checks)
     words = [Patch(facecolor=_BLUE, label="predictable subset")]
@@ -278,13 +270,14 @@ def mapping_figure(fit: Fit, benchmark: str) -> Figure:
     """From the predictable subset to the rest and to the whole, with 50 / 90 % bands and anchors.
 
     Raises:
-        ValueError: the subset is all of the benchmark or nothing, so there is nothing to map.
+        ValueError: as `mapping_bands`, so there is nothing to map.
     """
     bands = mapping_bands(fit, benchmark)
     if bands is None:
         raise ValueError(
             f"expected a benchmark with a predictable subset and a rest, got {benchmark!r}, whose "
-            "subset is everything or nothing; choose another benchmark"
+            "subset is everything, nothing, or the one cluster that there is; choose another "
+            "benchmark"
         )
     anchors, w = shown_anchors(fit, benchmark), bands.attrs["share"]
     figure = Figure(figsize=(8.4, 4.1), layout="constrained")

@@ -16,7 +16,7 @@ import hashlib
 import html
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,7 @@ import pandas as pd
 from cod_bayes import checks
 from cod_bayes.curves import PARAMETERS
 from cod_bayes.files import replacing
+from cod_bayes.fitting import LIKELY, Fit, Forecast
 from cod_bayes.plots import (
     benchmark_mean,
     cluster_curves,
@@ -31,9 +32,6 @@ from cod_bayes.plots import (
     mapping_bands,
     shown_anchors,
 )
-
-if TYPE_CHECKING:
-    from cod_bayes.fitting import Fit, Forecast
 
 _Numbers = Sequence[float] | np.ndarray
 _BANDS = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -50,7 +48,6 @@ _CONSTANTS = {
     "nu_ratio_cluster": "a cluster's items differ by this share of its benchmark's differences",
     "nu_ratio_zero": "the same, of the items without a success on the ladder",
     "nu_ratio_outliers": "the same, of the items in no cluster",
-    "predictable_probability": "clusters at least this likely predictable form the subset",
     "mapping_scatter": "radians: how two models of equal subset score differ on the rest",
     "evaluation_noise": "radians: how one model evaluated twice differs",
 }
@@ -490,7 +487,6 @@ def _clusters(fit: Fit) -> _Markup:
     hard = np.concatenate([curve["difficulty"].values for curve in curves.values()])
     edges = np.linspace(hard.min(), hard.max() + 1e-9, _LEVELS + 1)[1:-1]
     table = fit.summary()
-    threshold = fit.spec.constants["predictable_probability"]
     figures = []
     for name, curve in curves.items():
         chart = _Chart(
@@ -500,7 +496,7 @@ def _clusters(fit: Fit) -> _Markup:
         for k, cluster in enumerate(curve["cluster"].values):
             row = table.loc[str(cluster)]
             level = f"d{np.searchsorted(edges, float(curve['difficulty'][k]))}"
-            style = "curve" if row["p_predictable"] >= threshold else "curve dashed"
+            style = "curve" if row["p_predictable"] >= LIKELY else "curve dashed"
             tip = (
                 f"{cluster} ({row['kind']})\n{100 * row['weight']:.0f} % of the items\n"
                 f"P(predictable) {row['p_predictable']:.2f}"
@@ -513,13 +509,13 @@ def _clusters(fit: Fit) -> _Markup:
                 )
             ]
             chart.dots(np.log10(compute), 100 * rates[k], f"rate {level}", tips)
-        figures.append((name, _join([chart.svg(), _shares(table, name, threshold)])))
+        figures.append((name, _join([chart.svg(), _shares(table, name)])))
     scale = _tag("span", "easy", *(_tag("i", class_=f"key d{k}") for k in range(_LEVELS)), "hard")
     keys = _legend(
         ("curve", "predictable"),
         ("curve dashed", "not"),
-        ("kept", "in the subset"),
-        ("rest", "not"),
+        ("kept", "counted in the subset"),
+        ("rest", "in the rest"),
     )
     heads = ["cluster", "kind", "items", "P(predictable)", "η", "β", "γ", "g"]
     rows = [
@@ -535,13 +531,14 @@ def _clusters(fit: Fit) -> _Markup:
     said = (
         "Items that grow alike over the ladder, and the posterior median of each cluster's curve. "
         "Easy and hard are meant at the largest ladder model. Below: the probability that a "
-        "cluster is predictable (emerged, rising, not capped), as wide as its share of items."
+        "cluster is predictable (emerged, rising, not capped), as wide as its share of items. With "
+        "that probability its items count in the predictable subset, and else in the rest."
     )
     scale = _tag("p", scale, class_="legend")
     return _join([_tag("p", said, class_="note"), scale, keys, _charts(figures), listing])
 
 
-def _shares(table: pd.DataFrame, name: str, threshold: float) -> _Markup:
+def _shares(table: pd.DataFrame, name: str) -> _Markup:
     """P(predictable) of one benchmark's clusters, each as wide as its share of the items."""
     label = f"P(predictable) of {name}'s clusters"
     chart = _Chart(label, (0, 100), (0, 1), "share of items (%)", "P(pred.)", height=130)
@@ -550,9 +547,9 @@ def _shares(table: pd.DataFrame, name: str, threshold: float) -> _Markup:
     for cluster, row in own.iterrows():
         end, p = start + 100 * row["weight"], row["p_predictable"]
         tip = f"{cluster}: P(predictable) {p:.2f}\n{100 * row['weight']:.0f} % of the items"
-        chart.bar(start, end, p, "kept" if p >= threshold else "rest", tip)
+        chart.bar(start, end, 1.0, "rest", tip)
+        chart.bar(start, end, p, "kept", tip)
         start = end
-    chart.level(threshold, "limit")
     return chart.svg()
 
 
@@ -602,7 +599,11 @@ def _mappings(fit: Fit) -> _Markup:
         said += [_legend(*keys, ("goal", "anchor model")), _charts(figures)]
     if whole:
         said.append(
-            _tag("p", f"No mapping, as the subset is everything or nothing: {', '.join(whole)}.")
+            _tag(
+                "p",
+                "No mapping, as the subset is everything, nothing, or the one cluster that there "
+                f"is: {', '.join(whole)}.",
+            )
         )
     return _join(said)
 

@@ -33,7 +33,6 @@ _CONSTANTS = (
     "nu_ratio_cluster",
     "nu_ratio_zero",
     "nu_ratio_outliers",
-    "predictable_probability",
     "mapping_scatter",
     "evaluation_noise",
     "assumed_trials",

@@ -7,8 +7,9 @@ A target of compute C*, x* = log10 C*, is a fresh model with shocks of its own:
     score_k  = sin^2(arcsin sqrt y_k + omega* + eps_k),
     omega* ~ N(0, sigma_omega sqrt|x* - x_b|),  eps_k ~ N(0, tau)
 
-the predictable subset's score is the mean over its items, and the benchmark's follows from it by
-the mapping (`cod_bayes.mapping`).
+the predictable subset's score is the mean over its items, each counted with the probability P_k
+that its cluster is predictable, and the benchmark's follows from it by the mapping
+(`cod_bayes.mapping`). A benchmark that is one cluster is its own subset, whatever P.
 
 A second posterior of the same model has every benchmark as one curve, fitted to all trials. Where a
 benchmark has clusters, a draw of its score is the mean of a draw of each, of one target: the
@@ -25,7 +26,8 @@ where the two are further apart than they say (Birge 1932, The calculation of er
 of least squares), and where one cluster outweighs all others together: t stands for the correlation
 of the two's errors. With one cluster it is 1, and the mean as wide as either. The subset moves by
 as many radians as its benchmark would without anchors, as far as a rest between 0 and 1 allows.
-Scores get the noise of being measured on as many trials as the largest ladder model was.
+Scores get the noise of being measured on as many trials as the largest ladder model was, n; a mean
+with weights v has that of n (sum_k weight_k v_k)^2 / sum_k weight_k v_k^2.
 """
 
 from __future__ import annotations
@@ -47,7 +49,7 @@ class Target:
     Attributes:
         curve: parameters (draw, cluster); x: (draw, compute) effective, from x_b.
         omega: (draw, compute); eps: (draw, cluster).
-        weight: (cluster,) share of items; kept: (cluster,) in the predictable subset.
+        weight: (cluster,) share of items; predictable: (cluster,) probability.
         trials: of the evaluation; inf: endless ones, the score without noise.
     """
 
@@ -56,35 +58,36 @@ class Target:
     omega: np.ndarray
     eps: np.ndarray
     weight: np.ndarray
-    kept: np.ndarray
+    predictable: np.ndarray
     trials: float
     seed: list[int]
     mapping: Mapping | None
 
     @property
     def share(self) -> float:
-        return float(self.weight[self.kept].sum())
+        return float(self.weight @ self.predictable)
 
     def scores(self, whole: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The benchmark and its predictable subset before they are measured, (draw, compute); the
-        subset's NaN where there is none.
+        subset's NaN where no draw has a predictable cluster among several.
 
         whole: scores of the benchmark as one curve, to be taken into the mean.
         """
-        # Without a mapping it is all of the items or none, and one mean serves for both.
-        seen = np.flatnonzero(self.kept if self.kept.any() else np.ones_like(self.kept))
+        # Without a mapping one mean serves for both.
+        inside = self.weight * (1 if self.mapping is None else self.predictable)
         shaken, plain = np.zeros(self.x.shape), np.zeros(self.x.shape)
-        for k in seen:
+        for k in np.flatnonzero(inside):
             y = accuracy(self.x, 0.0, **{name: v[:, k, None] for name, v in self.curve.items()})
-            plain += self.weight[k] * y
-            shaken += self.weight[k] * shift(y, self.omega + self.eps[:, k, None])
-        shaken, plain = (total / self.weight[seen].sum() for total in (shaken, plain))
+            plain += inside[k] * y
+            shaken += inside[k] * shift(y, self.omega + self.eps[:, k, None])
+        shaken, plain = shaken / inside.sum(), plain / inside.sum()
         alike = max(2 * float(self.weight.max()) - 1, 0.0)
         if self.mapping is None:
             full = shaken if whole is None else mean_of(shaken, whole, alike)
-            return full, full if self.share > 0 else np.full_like(full, np.nan)
-        rest_weight = self.weight * ~self.kept
-        jitter = self.omega + (self.eps @ rest_weight / rest_weight.sum())[:, None]
+            known = len(self.weight) == 1 or self.share > 0
+            return full, full if known else np.full_like(full, np.nan)
+        outside = self.weight * (1 - self.predictable)
+        jitter = self.omega + (self.eps @ outside / outside.sum())[:, None]
 
         def with_rest(rest: np.ndarray) -> np.ndarray:
             return self.share * shaken + (1 - self.share) * shift(rest, jitter)
@@ -100,13 +103,20 @@ class Target:
         subset = np.clip(subset, np.maximum(least, 0), np.minimum(both / self.share, 1))
         return mean_of(full, whole, alike), subset
 
-    def measured(self, score: np.ndarray, share: float) -> np.ndarray:
-        """With the noise of an evaluation on the same items and trials, of this share of them."""
-        if share == 0 or not np.isfinite(self.trials):
+    def measured(self, score: np.ndarray, counted: np.ndarray) -> np.ndarray:
+        """With the noise of an evaluation on the same items and trials, each cluster counted with
+        its own of these weights."""
+        if not (counted > 0).any() or not np.isfinite(self.trials):
             return score
-        n = max(round(self.trials * share), 1)
+        n = max(round(self.trials * worth(self.weight, counted)), 1)
         rng = np.random.default_rng([*self.seed, n])  # the subset's noise owes the rest nothing
         return rng.binomial(n, np.clip(score, 0, 1)) / n
+
+
+def worth(weight: np.ndarray, counted: np.ndarray) -> float:
+    """The share of all trials whose plain mean is as noisy as one with these weights (Kish 1965,
+    Survey sampling, 11.7), of clusters that hold these shares of the items."""
+    return float((weight @ counted) ** 2 / (weight @ counted**2))
 
 
 def random_walk(away: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:

@@ -132,7 +132,7 @@ SPECS = COSTS | {
     "priors that are a number": "priors = 1\n" + SHIPPED.split("[priors")[0],
     "a scale that is text": SHIPPED.replace("sigma = 0.3", 'sigma = "0.3"'),
     "an infinite location": SHIPPED.replace("mu = 0.4", "mu = inf"),
-    "a constant that is a list": SHIPPED.replace("value = 0.5", "value = [0.5]"),
+    "a constant that is a list": SHIPPED.replace("value = 0.7", "value = [0.7]"),
 }
 
 

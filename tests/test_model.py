@@ -334,10 +334,9 @@ def test_golden_numbers_of_the_model_named_cod():
 
 
 GOLDEN_LIKELIHOOD = -6.377370770331819
-GOLDEN_PRIOR = -306.06242795519256
+GOLDEN_PRIOR = -307.6493270589589
 GOLDEN_CONSTANTS = {"capped_share": 0.25, "capped_loss": 4.0, "chance_items": 30.0}
 GOLDEN_CONSTANTS |= {"nu_ratio_cluster": 0.7, "nu_ratio_zero": 0.2, "nu_ratio_outliers": 1.5}
-GOLDEN_CONSTANTS |= {"predictable_probability": 0.5}
 GOLDEN_CONSTANTS |= {"mapping_scatter": 0.04, "evaluation_noise": 0.004, "assumed_trials": 1000.0}
 
 

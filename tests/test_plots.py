@@ -102,9 +102,12 @@ def test_predictability_bars_are_as_wide_as_the_clusters(fit):
     axis = plots.predictability_figure(fit, [PLAIN]).axes[0]
     table = fit.summary()
     own = table[table["benchmark"] == PLAIN].sort_values("p_predictable", ascending=False)
-    bars = axis.containers[1]
-    np.testing.assert_allclose([b.get_width() for b in bars], 100 * own["weight"])
-    np.testing.assert_allclose([b.get_height() for b in bars], own["p_predictable"])
+    inside, outside = axis.containers
+    for bars in (inside, outside):
+        np.testing.assert_allclose([b.get_width() for b in bars], 100 * own["weight"])
+    np.testing.assert_allclose([b.get_height() for b in inside], own["p_predictable"])
+    np.testing.assert_allclose([b.get_y() for b in outside], own["p_predictable"])
+    np.testing.assert_allclose([b.get_y() + b.get_height() for b in outside], 1)
 
 
 def test_mapping_figure_ends_at_its_corners_and_shows_the_anchor(fit):
@@ -119,7 +122,7 @@ def test_mapping_figure_ends_at_its_corners_and_shows_the_anchor(fit):
 
 
 def test_mapping_figure_refuses_a_benchmark_without_a_rest(fit):
-    with pytest.raises(ValueError, match="subset is everything or nothing"):
+    with pytest.raises(ValueError, match="subset is everything, nothing, or the one"):
         plots.mapping_figure(fit, HOSTILE)
 
 

@@ -10,12 +10,15 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+import cod_bayes.fitting
 import cod_bayes.sampling
+from cod_bayes.curves import accuracy
 from cod_bayes.fitting import ConvergenceWarning, Fit, Interrupted, fit, load
+from cod_bayes.mapping import Mapping
 from cod_bayes.monitor import monitor
 from cod_bayes.next_run import next_run
 from cod_bayes.simulate import PAPER_BENCHMARKS, simulate
-from cod_bayes.target import mean_of
+from cod_bayes.target import Target, mean_of, worth
 
 ASKED = [1e24, 4e24]
 OPTIONS = {"random_seed": 2, "draws": 200, "tune": 200, "progressbar": False}
@@ -128,23 +131,77 @@ def test_a_benchmark_of_one_cluster_is_its_own_curve_s():
         warnings.simplefilter("ignore", ConvergenceWarning)
         mixed = fit(evidence([PAPER_BENCHMARKS[4], few]), **OPTIONS)
     both, alone = (f.draws(ASKED)["score"] for f in (mixed, mixed.alone))
+    subset = mixed.draws(ASKED)["subset_score"].sel(benchmark="BBH")
+    np.testing.assert_array_equal(subset, both.sel(benchmark="BBH"))
+    np.testing.assert_array_equal(mixed.subset_weight("BBH"), 1)
     np.testing.assert_array_equal(both.sel(benchmark="BBH"), alone.sel(benchmark="BBH"))
     assert (both.sel(benchmark="MBPP") != alone.sel(benchmark="MBPP")).any()
 
 
-@pytest.mark.parametrize("probability, share", [(0.0, 1.0), (1.1, 0.0)])
+def test_items_count_in_the_subset_as_their_cluster_is_likely_predictable():
+    rng, draws = np.random.default_rng(0), 40
+    weight, likely = np.array([0.5, 0.2, 0.3]), np.array([0.9, 0.4, 0.0])
+    curve = {name: rng.uniform(0.2, 1, (draws, 3)) for name in ("eta", "beta", "gamma", "g", "nu")}
+    away = rng.normal(1, 0.1, (draws, 1))
+
+    def of(part):
+        y = accuracy(away[:, None], 0.0, **{name: v[:, :, None] for name, v in curve.items()})
+        return (part[:, None] * y).sum(axis=1) / part.sum()
+
+    grid = np.linspace(-5, 7, 2000)
+    path = accuracy(grid, 0.0, **{name: v[:, :, None] for name, v in curve.items()})
+    share = weight @ likely
+    inside, outside = weight * likely / share, weight * (1 - likely) / (1 - share)
+    mapping = Mapping.of(
+        share,
+        np.einsum("k,dkx", inside, path),
+        np.einsum("k,dkx", outside, path),
+        np.empty((0, 3)),
+        0.04,
+        rng,
+    )
+    still = np.zeros((draws, 1)), np.zeros((draws, 3))
+    target = Target(curve, away, *still, weight, likely, np.inf, [1], mapping)
+    score, subset = target.scores()
+    assert target.share == pytest.approx(0.5 * 0.9 + 0.2 * 0.4)
+    np.testing.assert_allclose(subset, of(weight * likely))
+    np.testing.assert_allclose(score, of(weight), atol=1e-5)
+
+
+def test_items_of_the_evidence_add_up_to_the_predictable_share(fitted):
+    draws = fitted.draws(ASKED)
+    for name in fitted.benchmarks:
+        of = fitted.subset_weight(name)
+        own = fitted.summary().query("benchmark == @name")["p_predictable"]
+        assert set(of.round(9)) == set(own.round(9))
+        assert of.mean() == pytest.approx(draws["predictable_share"].sel(benchmark=name).item())
+        assert draws["p_predictable"].sel(benchmark=name).item() == own.max()
+
+
+def test_a_weighted_mean_is_as_noisy_as_a_plain_one_of_fewer_trials():
+    assert worth(np.array([0.3, 0.7]), np.array([1.0, 0.0])) == pytest.approx(0.3)
+    assert worth(np.array([0.3, 0.7]), np.array([0.1, 0.1])) == pytest.approx(1)
+    rng, weight = np.random.default_rng(3), np.array([0.3, 0.7])
+    for counted in (np.array([1.0, 0.2]), np.array([0.5, 0.8])):
+        each = rng.binomial((1000 * weight).astype(int), 0.4, (40_000, 2)) / (1000 * weight)
+        spread = (each @ (weight * counted) / (weight @ counted)).std()
+        n = 1000 * worth(weight, counted)
+        assert spread == pytest.approx(np.sqrt(0.24 / n), rel=0.02)
+
+
+@pytest.mark.parametrize("most, share", [(np.inf, 1.0), (-np.inf, 0.0)])
 def test_a_subset_of_everything_is_the_benchmark_and_one_of_nothing_is_none(
-    fitted, probability, share
+    fitted, monkeypatch, most, share
 ):
-    spec = fitted.spec
-    tree = fitted.idata.copy()
-    constants = spec.constants | {"predictable_probability": probability}
-    tree.attrs = fitted.idata.attrs | {
-        "spec": dataclasses.replace(spec, constants=constants).to_json()
-    }
-    draws = Fit(tree).draws(ASKED, measured=False)
+    for limit, at in {"_MAX_LOSS": most, "_MIN_SLOPE": -most, "_MAX_CEILING_LOSS": most}.items():
+        monkeypatch.setattr(cod_bayes.fitting, limit, at)
+    fresh = changed(fitted)
+    outlook = fresh.forecast(ASKED)
+    assert (outlook.summary()["verdict"].str.startswith("not")).eq(share == 0).all()
+    draws = fresh.draws(ASKED, measured=False)
     np.testing.assert_allclose(draws["predictable_share"], share)
-    assert (draws["score"] != Fit(tree).alone.draws(ASKED, measured=False)["score"]).any()
+    np.testing.assert_array_equal(draws["p_predictable"], share)
+    assert (draws["score"] != fresh.alone.draws(ASKED, measured=False)["score"]).any()
     expected = draws["score"] if share else np.full(draws["score"].shape, np.nan)
     np.testing.assert_array_equal(draws["subset_score"], expected)
 
