@@ -211,7 +211,7 @@ def _joint_fit(problem: Problem, model: str, seed: int) -> dict[str, Row]:
     for name in problem.evidence.benchmarks:
         subset = draws["subset_score"].sel(benchmark=name).values
         weight = fitted.subset_weight(name)
-        known = np.isfinite(subset).all() and weight.sum() > 0
+        known = np.isfinite(subset).all()
         rows[name] = summarise(draws["score"].sel(benchmark=name).values, problem.actual(name)) | {
             "verdict": verdicts[name],
             "failed_checks": ", ".join(fitted.failed_checks),

@@ -8,6 +8,7 @@ curve. `Fit.forecast` draws targets (`cod_bayes.target`).
 from __future__ import annotations
 
 import json
+import sys
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -78,8 +79,8 @@ class Forecast:
 
     Attributes:
         draws: `score` and `subset_score` (chain, draw, benchmark, compute), in [0, 1];
-            `predictable_share` of the items and `p_predictable` of the cluster that is most
-            probably predictable, both (benchmark,).
+            `predictable_share`, of the items' clusters the mean P(predictable), and
+            `p_predictable`, the largest of them, both (benchmark,).
         failed_checks: of the fit behind it.
     """
 
@@ -163,7 +164,7 @@ class Fit:
         tree.attrs = self.idata.attrs
         return Fit(tree, self.clusters)
 
-    @property
+    @cached_property
     def predictable(self) -> xr.DataArray:
         """P(cluster is predictable): emerged, b > 0.1 and c < 1 (COD 4.3). (cluster,)"""
         groups = (self.idata[name].to_dataset() for name in ("posterior", "constant_data"))
@@ -225,7 +226,7 @@ class Fit:
             are its own; a random walk of one run stays, as what no curve follows is shared.
 
         Returns:
-            As `Forecast.draws`. `subset_score` is NaN where a benchmark has several clusters, and
+            As `Forecast.draws`; `subset_score` is NaN where a benchmark has several clusters, and
             none is predictable in any draw.
         """
         compute = np.atleast_1d(np.asarray(compute, float))
@@ -243,18 +244,15 @@ class Fit:
         for i, name in enumerate(names):
             b = self.benchmarks.index(name)
             target = self._target(b, compute, count, **asked)
-            share[i], likeliest[i] = target.share, target.predictable.max()
+            predictable = self._predictable(b)
+            share[i], likeliest[i] = target.weight @ predictable, predictable.max()
             whole = None
-            several = len(target.weight) > 1
-            if self.whole is not None and several:
+            if self.whole is not None and len(target.weight) > 1:
                 whole = self.whole._target(b, compute, count, **asked).scores()[0]
-            drawn = target.scores(whole)
-            if measured:
-                every = np.ones_like(target.weight)
-                inside = target.predictable if several else every
-                drawn = target.measured(drawn[0], every), target.measured(drawn[1], inside)
-            for into, values in zip((score, subset), drawn, strict=True):
-                into[:, :, i] = values.reshape(*shape[:2], -1)
+            counted = np.ones_like(target.weight), target.counted
+            for into, y, of in zip((score, subset), target.scores(whole), counted, strict=True):
+                drawn = target.measured(y, of) if measured else y
+                into[:, :, i] = drawn.reshape(*shape[:2], -1)
         dims = ("chain", "draw", "benchmark", "compute")
         coords: dict[str, Any] = {"chain": p["chain"], "draw": p["draw"]}
         coords |= {"benchmark": names, "compute": compute}
@@ -286,7 +284,7 @@ class Fit:
         have = len(self._value["mu_eta"])
         at = slice(None) if have == draws else np.arange(draws) * have // draws
         value = {name: v[at] for name, v in self._value.items()}
-        curve, weight, predictable = _own(self, b)
+        curve, weight, counted = _own(self, b)
         x_ref = float(c["x_ref"].values[b])
         top = int(c["top"].values[b])
         delta = value["sigma_delta"] * rng.standard_normal(draws) - value["lead"][:, b]
@@ -305,14 +303,15 @@ class Fit:
             walk * value["sigma_omega"][:, b, None],
             eps,
             weight,
-            predictable,
+            counted,
             float(c["trials"].values[b]),
             [seed, 4, b, *model],
             self._mapping(b),
         )
 
     def mapping(self, benchmark: str) -> Mapping | None:
-        """The latent function from the subset to the benchmark; None where there is no rest."""
+        """The latent function from the subset to the benchmark; None without a rest, or without a
+        cluster that is likely predictable."""
         return self._mapping(self.benchmarks.index(benchmark))
 
     def _mapping(self, b: int) -> Mapping | None:
@@ -329,9 +328,10 @@ class Fit:
     def _value(self) -> dict[str, np.ndarray]:
         return _in_one_row(self.idata["posterior"].to_dataset())
 
-    @cached_property
-    def _predictable(self) -> np.ndarray:
-        return self.predictable.values
+    def _predictable(self, b: int) -> np.ndarray:
+        """P(predictable) of benchmark b's clusters."""
+        of = self.idata["constant_data"].to_dataset()["benchmark_of_cluster"].values
+        return self.predictable.values[of == self.benchmarks[b]]
 
     def save(self, path: str | Path) -> None:
         """Write everything as netCDF; `load` and `az.from_netcdf` read it. Old file or new, never
@@ -426,23 +426,29 @@ def _in_one_row(p: xr.Dataset) -> dict[str, np.ndarray]:
 
 
 def _own(fit: Fit, b: int) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
-    """One benchmark's curves (draw, cluster), its clusters' shares of items and P(predictable)."""
+    """One benchmark's curves (draw, cluster), its clusters' shares of items, and how these count in
+    the subset."""
     c = fit.idata["constant_data"].to_dataset()
     ours = np.flatnonzero(c["benchmark_of_cluster"].values == fit.benchmarks[b])
     curve = {name: fit._value[name][:, ours] for name in CURVE}
     curve["nu"] = fit._value["nu"][:, b, None] * c["nu_ratio"].values[ours]
-    return curve, c["weight"].values[ours], fit._predictable[ours]
+    return curve, c["weight"].values[ours], _counted(fit._predictable(b))
+
+
+def _counted(predictable: np.ndarray) -> np.ndarray:
+    """How a benchmark's clusters count in its subset: one that stands alone is all there is."""
+    return predictable if len(predictable) > 1 else np.ones(1)
 
 
 def _trace(fit: Fit, b: int) -> Mapping | None:
-    """From the curves' paths and the anchors; None where all or nothing is in the subset, or the
-    same cluster in subset and rest."""
-    curve, weight, predictable = _own(fit, b)
-    share = float(weight @ predictable)
-    if len(weight) == 1 or not 0 < share < 1 - 1e-9:
+    """From the curves' paths and the anchors; None without a rest, and without a cluster that is
+    likely predictable: a subset that compute does not move says nothing of the rest."""
+    curve, weight, counted = _own(fit, b)
+    share = float(weight @ counted)
+    if share > 1 - 1e-9 or counted.max() < LIKELY:
         return None
     subset, rest = np.zeros((2, len(curve["eta"]), len(_PATH)))
-    for k, p in enumerate(predictable):
+    for k, p in enumerate(counted):
         y = accuracy(_PATH, 0.0, **{name: v[:, k, None] for name, v in curve.items()})
         subset += weight[k] * p / share * y
         rest += weight[k] * (1 - p) / (1 - share) * y
@@ -482,7 +488,7 @@ def fit(
         draws, tune, chains: of one run; see above.
         clusterer: any scikit-learn clusterer in place of the default route.
         preview: the posterior of whole benchmarks alone. The same model and the same checks in a
-            third of the time; there is no predictable subset to look at.
+            third of the time; there are no clusters to look at.
 
     Raises:
         EvidenceError, SpecError: before anything is sampled.
@@ -572,6 +578,9 @@ def _sampled(
     from cod_bayes.sampling import sample
 
     data = ladder_data(evidence, clusters, spec.constants)
+    if options["progressbar"] and sys.stderr.isatty():
+        what = _WHOLE if beside or len(data.cluster) == len(data.benchmark) else "clusters"
+        print(f"sampling the curves of {len(data.cluster)} {what}", file=sys.stderr)
     seed = random_seed
     if beside:
         seed = int(np.random.SeedSequence([random_seed, 0, 1]).generate_state(1)[0])
@@ -729,8 +738,7 @@ def _add_items(
     predictable = _predictable(posterior, constant).values
     member = {}
     for b, (name, found) in enumerate(clusters.items()):
-        own = predictable[data.of_cluster == b]
-        member[name] = found.membership @ (own if len(own) > 1 else np.ones(1))
+        member[name] = found.membership @ _counted(predictable[data.of_cluster == b])
     items = xr.Dataset(
         {
             "subset_weight": ("item", np.concatenate(list(member.values()))),
@@ -781,13 +789,14 @@ def _anchors(
     evidence: Evidence, member: dict[str, np.ndarray], assumed_trials: float
 ) -> xr.Dataset:
     """Each anchor's accuracy on the subset and the rest, and the trials whose plain mean is as
-    noisy as that of the rest: the assumed ones where any are not counted."""
+    noisy as that of the rest: the assumed ones where any are not counted. NaN where either is worth
+    less than an item."""
     names = list(evidence.models.index[evidence.models["role"] == "anchor"])
     table = np.full((3, len(member), len(names)), np.nan)
     for b, (name, weight) in enumerate(member.items()):
         of = evidence.benchmarks[name]
         for j, anchor in enumerate(names):
-            if anchor not in of["model"].values or np.ptp(weight) == 0:
+            if anchor not in of["model"].values:
                 continue
             rate = of["rate"].sel(model=anchor).values
             n = of["n_trials"].sel(model=anchor).values
@@ -799,8 +808,9 @@ def _anchors(
             trials = assumed_trials
             if np.isfinite(n[outside > 0]).all():
                 trials = outside.sum() ** 2 / (outside[outside > 0] ** 2 @ (1 / n[outside > 0]))
-            parts = inside @ rate / inside.sum(), outside @ rate / outside.sum(), trials
-            table[:, b, j] = parts
+            # Of an anchor that solves all of them, sums round to a hair above 1.
+            means = (min(part @ rate / part.sum(), 1.0) for part in (inside, outside))
+            table[:, b, j] = *means, trials
     dims = ("benchmark", "anchor")
     return xr.Dataset(
         {n: (dims, t) for n, t in zip(("subset", "rest", "n_rest"), table, strict=True)},

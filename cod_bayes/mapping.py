@@ -15,9 +15,10 @@ compute, show points (s_a, r_a) and weigh the functions, and nothing but the fun
 
     weight of r  ~  prod_a t_4((arcsin sqrt r_a - arcsin sqrt r(s_a)) / sqrt(scatter^2 + 1/(4 n_a)))
 
-`scatter` is how far two models of the same subset score differ on the rest. The subset's own
-forecast and the curves never see an anchor. All of it is of the clusters' posterior; the mean with
-that of whole benchmarks (`cod_bayes.target`) is taken afterwards.
+`scatter` is how far two models of the same subset score differ on the rest, n_a the number of
+trials whose plain mean is as noisy as that of the rest. The subset's own forecast and the curves
+never see an anchor. All of it is of the clusters' posterior; the mean with that of whole benchmarks
+(`cod_bayes.target`) is taken afterwards.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class Mapping:
         Args:
             share: of the items in the subset, in (0, 1).
             subset, rest: (draw, point) accuracies along growing compute.
-            anchors: (anchor, 3) subset accuracy, rest accuracy, trials on the rest.
+            anchors: (anchor, 3) s_a, r_a, n_a.
             scatter: radians of arcsine-root accuracy.
         """
         ends = np.zeros((len(subset), 1)), np.ones((len(subset), 1))
@@ -90,9 +91,10 @@ class Mapping:
         """w s + (1 - w) r(s), (draw, ...)."""
         return self.share * subset + (1 - self.share) * self.rest(subset)
 
-    def traced(self, subset: np.ndarray) -> np.ndarray:
-        """r(s) as `rest`, of the curves alone: no anchor has chosen among the draws."""
-        return interpolate(subset, self.s, self.r)
+    @property
+    def anchored(self) -> bool:
+        """Whether anchors have given any draw the function of another."""
+        return bool((self.chosen != np.arange(len(self.chosen))).any())
 
 
 def interpolate(at: np.ndarray, s: np.ndarray, r: np.ndarray) -> np.ndarray:

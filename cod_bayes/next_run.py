@@ -188,13 +188,11 @@ def _anchor(
     if mapping is None:
         return None
     rest = mapping.rest(np.full(len(subset), np.median(subset)))
-    constant = fit.idata["constant_data"].to_dataset()
-    ours = constant["benchmark_of_cluster"].values == benchmark
-    outside = 1 - fit.predictable.values[ours]
-    trials = constant["trials"].sel(benchmark=benchmark).item()
-    trials *= worth(constant["weight"].values[ours], outside)
+    own = fit.summary().query("benchmark == @benchmark")
+    trials = fit.idata["constant_data"].to_dataset()["trials"].sel(benchmark=benchmark).item()
+    trials *= worth(own["weight"].to_numpy(), 1 - own["p_predictable"].to_numpy())
     sd = np.sqrt(fit.spec.constants["mapping_scatter"] ** 2 + 0.25 / trials)
-    return (np.arcsin(np.sqrt(rest)) + sd * rng.standard_t(4, len(rest)))[:, None]
+    return (radians(rest) + sd * rng.standard_t(4, len(rest)))[:, None]
 
 
 def next_figure(found: NextRun) -> Figure:

@@ -79,8 +79,8 @@ def cluster_rates(fit: Fit, benchmark: str) -> xr.DataArray:
 
 
 def mapping_bands(fit: Fit, benchmark: str, points: int = 51) -> xr.Dataset | None:
-    """The latent mapping of one benchmark; None where the subset is everything, nothing, or the one
-    cluster that there is.
+    """The latent mapping of one benchmark; None without a rest, or without a cluster that is likely
+    predictable.
 
     Returns:
         `rest`, r(s), and `full`, w s + (1 - w) r(s): (quantile, s), quantiles 5 to 95 % over draws;
@@ -246,7 +246,8 @@ def items_figure(fit: Fit, evidence: Evidence, benchmark: str) -> Figure:
 def predictability_figure(fit: Fit, benchmarks: Sequence[str] | None = None) -> Figure:
     """Per benchmark: P(predictable) of each cluster, as wide as its share of the items.
 
-    The blue area is the predictable subset: with its probability a cluster counts in it.
+    The blue area is the predictable subset, in which a cluster counts with its probability; a
+    benchmark of one cluster is its own subset.
     """
     names = _chosen(fit, benchmarks)
     figure, axes = _panels(len(names))
@@ -275,9 +276,8 @@ def mapping_figure(fit: Fit, benchmark: str) -> Figure:
     bands = mapping_bands(fit, benchmark)
     if bands is None:
         raise ValueError(
-            f"expected a benchmark with a predictable subset and a rest, got {benchmark!r}, whose "
-            "subset is everything, nothing, or the one cluster that there is; choose another "
-            "benchmark"
+            "expected a benchmark with a rest and a cluster that is likely predictable, got "
+            f"{benchmark!r}; choose another benchmark"
         )
     anchors, w = shown_anchors(fit, benchmark), bands.attrs["share"]
     figure = Figure(figsize=(8.4, 4.1), layout="constrained")

@@ -215,22 +215,16 @@ class _Chart:
         right = self.width - self.right
         self._add("line", class_=css, x1=self.left, x2=right, y1=self.v(y), y2=self.v(y))
 
-    def bar(self, x0: float, x1: float, y: float, css: str, tip: str) -> None:
-        """From the foot to y, and a tip over the whole height."""
+    def bar(self, x0: float, x1: float, y: float, css: str, tip: str | None = None) -> None:
+        """From the foot to y; a tip is over the whole height."""
         left, wide = self.u(x0), round(self.u(x1) - self.u(x0), 1)
         foot = self.height - self.bottom
         self._add(
             "rect", class_=css, x=left, width=wide, y=self.v(y), height=round(foot - self.v(y), 1)
         )
-        self._add(
-            "rect",
-            _tag("title", tip),
-            class_="hit",
-            x=left,
-            width=wide,
-            y=self.top,
-            height=foot - self.top,
-        )
+        if tip is not None:
+            place = {"x": left, "width": wide, "y": self.top, "height": foot - self.top}
+            self._add("rect", _tag("title", tip), class_="hit", **place)
 
     def sweep(self, x: np.ndarray, tips: Sequence[str]) -> None:
         """Invisible columns, one around each x; the one that is pointed at shows a hair line."""
@@ -390,7 +384,7 @@ def _verdicts(fit: Fit, outlook: Forecast) -> _Markup:
                 "Median, and where the score falls with probability 90 % (bar, 0 to 100 %; "
                 "darker: 50 %). ● forecastable: the 90 % interval is at most 10 points wide. "
                 "◐ wide: wider. ○ not forecastable: over 40 points, or no cluster "
-                "of items is predictable.",
+                "of items is more likely predictable than not.",
                 class_="note",
             ),
         ]
@@ -532,7 +526,8 @@ def _clusters(fit: Fit) -> _Markup:
         "Items that grow alike over the ladder, and the posterior median of each cluster's curve. "
         "Easy and hard are meant at the largest ladder model. Below: the probability that a "
         "cluster is predictable (emerged, rising, not capped), as wide as its share of items. With "
-        "that probability its items count in the predictable subset, and else in the rest."
+        "that probability its items count in the predictable subset, and else in the rest; a "
+        "benchmark of one cluster is its own subset."
     )
     scale = _tag("p", scale, class_="legend")
     return _join([_tag("p", said, class_="note"), scale, keys, _charts(figures), listing])
@@ -547,7 +542,7 @@ def _shares(table: pd.DataFrame, name: str) -> _Markup:
     for cluster, row in own.iterrows():
         end, p = start + 100 * row["weight"], row["p_predictable"]
         tip = f"{cluster}: P(predictable) {p:.2f}\n{100 * row['weight']:.0f} % of the items"
-        chart.bar(start, end, 1.0, "rest", tip)
+        chart.bar(start, end, 1.0, "rest")
         chart.bar(start, end, p, "kept", tip)
         start = end
     return chart.svg()
@@ -601,8 +596,8 @@ def _mappings(fit: Fit) -> _Markup:
         said.append(
             _tag(
                 "p",
-                "No mapping, as the subset is everything, nothing, or the one cluster that there "
-                f"is: {', '.join(whole)}.",
+                "No mapping, without a rest or a cluster that is likely predictable: "
+                f"{', '.join(whole)}.",
             )
         )
     return _join(said)
@@ -886,7 +881,7 @@ figcaption{font-weight:600;font-size:.92rem;margin:0 0 .35rem;overflow-wrap:anyw
 .fat{stroke:transparent;stroke-width:14;pointer-events:stroke}
 .hit{fill:transparent}.hair{stroke:var(--soft);stroke-width:1;opacity:0;pointer-events:none}
 g:hover>.hair{opacity:.8}
-.kept+.hit:hover,.rest+.hit:hover{fill:var(--ink);fill-opacity:.06}
+.kept+.hit:hover{fill:var(--ink);fill-opacity:.06}
 .legend{display:flex;flex-wrap:wrap;gap:.3rem 1.1rem;margin:0 0 .8rem}
 .legend span{display:inline-flex;align-items:center;gap:.4rem}
 .key{display:inline-block;width:1.1rem;height:.7rem;border-radius:2px}

@@ -7,9 +7,10 @@ A target of compute C*, x* = log10 C*, is a fresh model with shocks of its own:
     score_k  = sin^2(arcsin sqrt y_k + omega* + eps_k),
     omega* ~ N(0, sigma_omega sqrt|x* - x_b|),  eps_k ~ N(0, tau)
 
-the predictable subset's score is the mean over its items, each counted with the probability P_k
-that its cluster is predictable, and the benchmark's follows from it by the mapping
-(`cod_bayes.mapping`). A benchmark that is one cluster is its own subset, whatever P.
+the benchmark's score is the mean over its items, and the predictable subset's the mean with every
+item counted with the probability P_k that its cluster is predictable; a benchmark that is one
+cluster is its own subset, whatever P. Where anchors have been seen, the benchmark's follows from
+the subset's by the mapping (`cod_bayes.mapping`).
 
 A second posterior of the same model has every benchmark as one curve, fitted to all trials. Where a
 benchmark has clusters, a draw of its score is the mean of a draw of each, of one target: the
@@ -49,7 +50,7 @@ class Target:
     Attributes:
         curve: parameters (draw, cluster); x: (draw, compute) effective, from x_b.
         omega: (draw, compute); eps: (draw, cluster).
-        weight: (cluster,) share of items; predictable: (cluster,) probability.
+        weight: (cluster,) share of items; counted: (cluster,) in the predictable subset.
         trials: of the evaluation; inf: endless ones, the score without noise.
     """
 
@@ -58,49 +59,43 @@ class Target:
     omega: np.ndarray
     eps: np.ndarray
     weight: np.ndarray
-    predictable: np.ndarray
+    counted: np.ndarray
     trials: float
     seed: list[int]
     mapping: Mapping | None
 
     @property
     def share(self) -> float:
-        return float(self.weight @ self.predictable)
+        return float(self.weight @ self.counted)
 
     def scores(self, whole: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The benchmark and its predictable subset before they are measured, (draw, compute); the
-        subset's NaN where no draw has a predictable cluster among several.
+        subset's NaN where it has no item.
 
         whole: scores of the benchmark as one curve, to be taken into the mean.
         """
-        # Without a mapping one mean serves for both.
-        inside = self.weight * (1 if self.mapping is None else self.predictable)
-        shaken, plain = np.zeros(self.x.shape), np.zeros(self.x.shape)
-        for k in np.flatnonzero(inside):
+        alone, subset, plain = np.zeros((3, *self.x.shape))
+        inside = self.weight * self.counted / (self.share or np.nan)
+        for k, part in enumerate(inside):
             y = accuracy(self.x, 0.0, **{name: v[:, k, None] for name, v in self.curve.items()})
-            plain += inside[k] * y
-            shaken += inside[k] * shift(y, self.omega + self.eps[:, k, None])
-        shaken, plain = shaken / inside.sum(), plain / inside.sum()
-        alike = max(2 * float(self.weight.max()) - 1, 0.0)
-        if self.mapping is None:
-            full = shaken if whole is None else mean_of(shaken, whole, alike)
-            known = len(self.weight) == 1 or self.share > 0
-            return full, full if known else np.full_like(full, np.nan)
-        outside = self.weight * (1 - self.predictable)
-        jitter = self.omega + (self.eps @ outside / outside.sum())[:, None]
-
-        def with_rest(rest: np.ndarray) -> np.ndarray:
-            return self.share * shaken + (1 - self.share) * shift(rest, jitter)
-
-        full = with_rest(self.mapping.rest(plain))
+            shaken = shift(y, self.omega + self.eps[:, k, None])
+            alone += self.weight[k] * shaken
+            subset += part * shaken
+            plain += part * y
+        full = alone
+        if self.mapping is not None and self.mapping.anchored:
+            outside = self.weight * (1 - self.counted) / (1 - self.share)
+            rest = shift(self.mapping.rest(plain), self.omega + (self.eps @ outside)[:, None])
+            full = self.share * subset + (1 - self.share) * rest
         if whole is None:
-            return full, shaken
+            return full, subset
         # Anchors inform the mapping and nothing else: the subset moves without them.
-        alone = with_rest(self.mapping.traced(plain))
+        alike = max(2 * float(self.weight.max()) - 1, 0.0)
         both = mean_of(alone, whole, alike)
-        subset = shift(shaken, radians(both) - radians(alone))
-        least = (both - (1 - self.share)) / self.share  # with a rest that is solved, or not at all
-        subset = np.clip(subset, np.maximum(least, 0), np.minimum(both / self.share, 1))
+        if self.share > 0:
+            subset = shift(subset, radians(both) - radians(alone))
+            least = (both - (1 - self.share)) / self.share  # with a rest that is solved, or not
+            subset = np.clip(subset, np.maximum(least, 0), np.minimum(both / self.share, 1))
         return mean_of(full, whole, alike), subset
 
     def measured(self, score: np.ndarray, counted: np.ndarray) -> np.ndarray:

@@ -4,10 +4,11 @@ import warnings
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from cod_bayes.evidence import read_table
-from cod_bayes.fitting import fit
+from cod_bayes.fitting import _anchors, fit
 from cod_bayes.mapping import MIN_EFFECTIVE, Mapping, interpolate
 from cod_bayes.simulate import PAPER_BENCHMARKS, simulate
 
@@ -147,13 +148,69 @@ def test_fewer_draws_than_the_least_effective_are_nearly_all_kept(draws, anchors
     assert 0.99 * draws <= m.effective <= draws * (1 + 1e-9)
 
 
+def shown(rates, trials, weight):
+    """What an anchor of these rates (item,) shows, of items that count so in the subset."""
+    rows = [
+        {"benchmark": "b", "item": f"i{i}", "model": model, "compute": compute, "role": role}
+        | {"n_correct": rate * n, "n_trials": n}
+        for i, (rate, n) in enumerate(zip(rates, trials, strict=True))
+        if np.isfinite(rate)
+        for model, compute, role in (("a", 1e20, "ladder"), ("b", 1e21, "ladder"),
+                                     ("other", 1e22, "anchor"))
+    ]  # fmt: skip
+    rows += [
+        {"benchmark": "b", "item": f"i{i}", "model": model, "compute": compute, "role": "ladder"}
+        | {"n_correct": 1, "n_trials": 4}
+        for i, rate in enumerate(rates)
+        if not np.isfinite(rate)
+        for model, compute in (("a", 1e20), ("b", 1e21))
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        evidence = read_table(pd.DataFrame(rows))
+    items = evidence.benchmarks["b"]["item"].values
+    order = [f"i{i}" for i in range(len(rates))]
+    weight = np.asarray(weight)[[order.index(item) for item in items]]
+    table = _anchors(evidence, {"b": weight}, 1000.0).squeeze()
+    return [table[name].item() for name in ("subset", "rest", "n_rest")]
+
+
+def test_an_anchors_items_count_inside_and_outside_as_they_are_likely_predictable():
+    rates, trials = np.array([0.5, 1.0, 0.25, 0.0]), np.array([4, 8, 4, 100])
+    weight = np.array([1.0, 0.75, 0.5, 0.25])
+    subset, rest, n_rest = shown(rates, trials, weight)
+    assert subset == pytest.approx((0.5 + 0.75 + 0.125) / 2.5)
+    assert 2.5 * subset + 1.5 * rest == pytest.approx(rates.sum())
+    assert n_rest == pytest.approx(1.5**2 / (0.25**2 / 8 + 0.5**2 / 4 + 0.75**2 / 100))
+
+
+def test_an_item_that_the_anchor_did_not_answer_counts_nowhere():
+    seen = shown(np.array([0.5, 1.0, 0.25, np.nan]), [4, 8, 4, 4], [1.0, 0.5, 0.25, 0.5])
+    assert seen[0] == pytest.approx((0.5 + 0.5 + 0.0625) / 1.75)
+    assert seen[1] == pytest.approx((0.5 + 0.1875) / 1.25)
+
+
+@pytest.mark.parametrize("weight", [[0.001] * 9, [0.999] * 9, [1.0] * 9, [0.0] * 9])
+def test_less_than_an_item_inside_or_outside_shows_nothing(weight):
+    assert np.isnan(shown(np.full(9, 0.5), np.full(9, 4), weight)).all()
+
+
+def test_an_anchor_that_solves_everything_shows_no_more_than_that():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        weight = rng.choice(rng.uniform(0, 1, 4), 40)
+        subset, rest, trials = shown(np.ones(40), np.full(40, 4), weight)
+        assert subset == pytest.approx(1) and rest == pytest.approx(1) and max(subset, rest) <= 1
+        m = mapping([[min(subset, 0.9), rest, trials]])
+        assert np.isfinite(m.effective) and len(np.unique(m.chosen)) > 10
+
+
 # On a fit: anchors weigh the mapping, and nothing but the mapping.
 
 
 @pytest.fixture(scope="module")
 def fits():
     """With and without the anchors' rows; the answers of all other models are the same."""
-    # With items enough that nothing solves, each benchmark has a rest to map.
     benchmarks = [replace(PAPER_BENCHMARKS[b], unsolved=0.25) for b in (2, 5)]
     table = simulate(3, benchmarks=benchmarks, anchors=2, items_scale=0.03).table
     made = {}

@@ -122,7 +122,7 @@ def test_mapping_figure_ends_at_its_corners_and_shows_the_anchor(fit):
 
 
 def test_mapping_figure_refuses_a_benchmark_without_a_rest(fit):
-    with pytest.raises(ValueError, match="subset is everything, nothing, or the one"):
+    with pytest.raises(ValueError, match="a rest and a cluster that is likely predictable"):
         plots.mapping_figure(fit, HOSTILE)
 
 

@@ -13,7 +13,7 @@ import xarray as xr
 import cod_bayes.fitting
 import cod_bayes.sampling
 from cod_bayes.curves import accuracy
-from cod_bayes.fitting import ConvergenceWarning, Fit, Interrupted, fit, load
+from cod_bayes.fitting import ConvergenceWarning, Fit, Forecast, Interrupted, fit, load
 from cod_bayes.mapping import Mapping
 from cod_bayes.monitor import monitor
 from cod_bayes.next_run import next_run
@@ -350,3 +350,39 @@ def test_an_interrupt_within_the_second_posterior_keeps_both(monkeypatch):
     with pytest.raises(Interrupted, match=f"whole benchmarks: {said}") as raised:
         stopped(monkeypatch, lambda result: (result[0], [said], True))
     assert raised.value.fit.whole is not None
+
+
+@pytest.mark.parametrize(
+    "width, likely, verdict",
+    [
+        (0.09, 0.5, "forecastable"),
+        (0.09, 0.49, "not forecastable"),
+        (0.11, 0.5, "wide"),
+        (0.39, 1.0, "wide"),
+        (0.41, 1.0, "not forecastable"),
+    ],
+)
+def test_verdicts_are_by_the_width_and_the_likeliest_cluster(width, likely, verdict):
+    score = np.linspace(0.5 - width / 1.8, 0.5 + width / 1.8, 1001).reshape(1, -1, 1, 1)
+    draws = xr.Dataset(
+        {
+            "score": (("chain", "draw", "benchmark", "compute"), score),
+            "predictable_share": ("benchmark", [0.2]),
+            "p_predictable": ("benchmark", [likely]),
+        },
+        {"benchmark": ["b"], "compute": [1e24]},
+    )
+    assert Forecast(draws, ()).summary()["verdict"].item() == verdict
+    said = Forecast(draws, ("r_hat 1.2",)).summary()["verdict"].item()
+    assert said == f"{verdict} (unconverged: r_hat 1.2)"
+
+
+def test_the_subset_is_measured_with_the_noise_of_its_own_items(fitted):
+    plain, noisy = (fitted.draws(ASKED, measured=m)["subset_score"] for m in (False, True))
+    constant = fitted.idata["constant_data"].to_dataset()
+    for name in fitted.benchmarks:
+        own = fitted.summary().query("benchmark == @name")
+        n = float(constant["trials"].sel(benchmark=name))
+        n *= worth(own["weight"].to_numpy(), own["p_predictable"].to_numpy())
+        y, z = (of.sel(benchmark=name).values for of in (plain, noisy))
+        assert ((z - y) * np.sqrt(n / (y * (1 - y)))).std() == pytest.approx(1, abs=0.06)
