@@ -95,8 +95,8 @@ class Forecast:
         """benchmark, compute, mean, sd, q05 .. q95, predictable_share, verdict."""
         rows = []
         for name in self.draws["benchmark"].values:
-            of = self.draws[["predictable_share", "p_predictable"]].sel(benchmark=name)
-            share, likeliest = (float(of[key]) for key in of)
+            share = float(self.draws["predictable_share"].sel(benchmark=name))
+            likeliest = float(self.draws["p_predictable"].sel(benchmark=name))
             for compute in self.draws["compute"].values:
                 score = self.draws["score"].sel(benchmark=name, compute=compute).values
                 row: dict[str, object] = {"benchmark": str(name), "compute": float(compute)}
@@ -244,7 +244,7 @@ class Fit:
         for i, name in enumerate(names):
             b = self.benchmarks.index(name)
             target = self._target(b, compute, count, **asked)
-            predictable = self._predictable(b)
+            predictable = self.predictable.values[self._ours(b)]
             share[i], likeliest[i] = target.weight @ predictable, predictable.max()
             whole = None
             if self.whole is not None and len(target.weight) > 1:
@@ -306,7 +306,7 @@ class Fit:
             counted,
             float(c["trials"].values[b]),
             [seed, 4, b, *model],
-            self._mapping(b),
+            self._mapping(b) if len(_shown(self, b)) else None,
         )
 
     def mapping(self, benchmark: str) -> Mapping | None:
@@ -328,10 +328,10 @@ class Fit:
     def _value(self) -> dict[str, np.ndarray]:
         return _in_one_row(self.idata["posterior"].to_dataset())
 
-    def _predictable(self, b: int) -> np.ndarray:
-        """P(predictable) of benchmark b's clusters."""
+    def _ours(self, b: int) -> np.ndarray:
+        """Which clusters are benchmark b's."""
         of = self.idata["constant_data"].to_dataset()["benchmark_of_cluster"].values
-        return self.predictable.values[of == self.benchmarks[b]]
+        return np.flatnonzero(of == self.benchmarks[b])
 
     def save(self, path: str | Path) -> None:
         """Write everything as netCDF; `load` and `az.from_netcdf` read it. Old file or new, never
@@ -429,15 +429,25 @@ def _own(fit: Fit, b: int) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarra
     """One benchmark's curves (draw, cluster), its clusters' shares of items, and how these count in
     the subset."""
     c = fit.idata["constant_data"].to_dataset()
-    ours = np.flatnonzero(c["benchmark_of_cluster"].values == fit.benchmarks[b])
+    ours = fit._ours(b)
     curve = {name: fit._value[name][:, ours] for name in CURVE}
     curve["nu"] = fit._value["nu"][:, b, None] * c["nu_ratio"].values[ours]
-    return curve, c["weight"].values[ours], _counted(fit._predictable(b))
+    return curve, c["weight"].values[ours], _counted(fit.predictable.values[ours])
 
 
 def _counted(predictable: np.ndarray) -> np.ndarray:
     """How a benchmark's clusters count in its subset: one that stands alone is all there is."""
     return predictable if len(predictable) > 1 else np.ones(1)
+
+
+def _shown(fit: Fit, b: int) -> np.ndarray:
+    """What anchors show of one benchmark's subset and rest, (anchor, 3) as `Mapping.of` has it; a
+    second posterior, of whole benchmarks, knows of none."""
+    if "anchors" not in fit.idata.children:
+        return np.empty((0, 3))
+    a = fit.idata["anchors"].to_dataset()
+    shown = np.stack([a[name].values[b] for name in ("subset", "rest", "n_rest")], axis=-1)
+    return shown[np.isfinite(shown).all(axis=1)]
 
 
 def _trace(fit: Fit, b: int) -> Mapping | None:
@@ -452,13 +462,11 @@ def _trace(fit: Fit, b: int) -> Mapping | None:
         y = accuracy(_PATH, 0.0, **{name: v[:, k, None] for name, v in curve.items()})
         subset += weight[k] * p / share * y
         rest += weight[k] * (1 - p) / (1 - share) * y
-    a = fit.idata["anchors"].to_dataset()
-    shown = np.stack([a[name].values[b] for name in ("subset", "rest", "n_rest")], axis=-1)
     return Mapping.of(
         share,
         subset,
         rest,
-        shown[np.isfinite(shown).all(axis=1)],
+        _shown(fit, b),
         fit.spec.constants["mapping_scatter"],
         np.random.default_rng([int(fit.idata.attrs["random_seed"]), 3, b]),
     )

@@ -75,7 +75,8 @@ class Mapping:
             # t with 4 degrees of freedom, up to its constant: one odd anchor is not believed.
             log_weight -= 2.5 * np.log1p(away**2 / (scatter**2 + 0.25 / n_a) / 4)
         weight, effective = _weights(log_weight)
-        while effective < min(MIN_EFFECTIVE, 0.99 * len(s)):  # rounding never gives all of them
+        # All of them but for rounding, where there are few.
+        while effective < min(MIN_EFFECTIVE, (1 - 1e-9) * len(s)):
             log_weight = 0.7 * log_weight
             weight, effective = _weights(log_weight)
         # Systematic resampling: equal weights leave every draw its own function.
@@ -90,11 +91,6 @@ class Mapping:
     def full(self, subset: np.ndarray) -> np.ndarray:
         """w s + (1 - w) r(s), (draw, ...)."""
         return self.share * subset + (1 - self.share) * self.rest(subset)
-
-    @property
-    def anchored(self) -> bool:
-        """Whether anchors have given any draw the function of another."""
-        return bool((self.chosen != np.arange(len(self.chosen))).any())
 
 
 def interpolate(at: np.ndarray, s: np.ndarray, r: np.ndarray) -> np.ndarray:

@@ -52,6 +52,7 @@ class Target:
         omega: (draw, compute); eps: (draw, cluster).
         weight: (cluster,) share of items; counted: (cluster,) in the predictable subset.
         trials: of the evaluation; inf: endless ones, the score without noise.
+        mapping: None where no anchor has been seen.
     """
 
     curve: dict[str, np.ndarray]
@@ -83,7 +84,7 @@ class Target:
             subset += part * shaken
             plain += part * y
         full = alone
-        if self.mapping is not None and self.mapping.anchored:
+        if self.mapping is not None:
             outside = self.weight * (1 - self.counted) / (1 - self.share)
             rest = shift(self.mapping.rest(plain), self.omega + (self.eps @ outside)[:, None])
             full = self.share * subset + (1 - self.share) * rest
