@@ -11,10 +11,10 @@ from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cod_bayes.compute import effective_compute
-    from cod_bayes.datasets import load_dataset
-    from cod_bayes.evidence import Evidence, EvidenceError, EvidenceWarning, read_table
-    from cod_bayes.fitting import ConvergenceWarning, Fit, Forecast, Interrupted, fit, load
+    from cod_bayes.evidence.datasets import load_dataset
+    from cod_bayes.evidence.effective_compute import effective_compute
+    from cod_bayes.evidence.record import Evidence, EvidenceError, EvidenceWarning, read_table
+    from cod_bayes.forecast.fitting import ConvergenceWarning, Fit, Forecast, Interrupted, fit, load
 
 __version__ = metadata.version("cod-bayes")
 __all__ = [
@@ -33,18 +33,18 @@ __all__ = [
 ]
 
 _HOME = {
-    "effective_compute": "compute",
-    "Evidence": "evidence",
-    "EvidenceError": "evidence",
-    "EvidenceWarning": "evidence",
-    "read_table": "evidence",
-    "ConvergenceWarning": "fitting",
-    "Fit": "fitting",
-    "Forecast": "fitting",
-    "Interrupted": "fitting",
-    "fit": "fitting",
-    "load": "fitting",
-    "load_dataset": "datasets",
+    "effective_compute": "evidence.effective_compute",
+    "Evidence": "evidence.record",
+    "EvidenceError": "evidence.record",
+    "EvidenceWarning": "evidence.record",
+    "read_table": "evidence.record",
+    "ConvergenceWarning": "forecast.fitting",
+    "Fit": "forecast.fitting",
+    "Forecast": "forecast.fitting",
+    "Interrupted": "forecast.fitting",
+    "fit": "forecast.fitting",
+    "load": "forecast.fitting",
+    "load_dataset": "evidence.datasets",
 }
 
 

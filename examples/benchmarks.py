@@ -55,7 +55,7 @@ import json, re, sys, time, warnings
 start = time.perf_counter()
 warnings.simplefilter("ignore")
 import cod_bayes
-from cod_bayes.fitting import fit
+from cod_bayes.forecast.fitting import fit
 imported = time.perf_counter()
 fitted = fit(sys.argv[1], random_seed=1, progressbar=False)
 fitted.forecast([{TARGET}]).summary()
@@ -93,7 +93,7 @@ def forecasts(table: Path, bar: str, runs: int = 2) -> Iterator[Line]:
 
 def pass_rates(n_items: int) -> np.ndarray:
     """Smoothed rates (item, 9 models) of a benchmark like TriviaQA, 100 trials."""
-    from cod_bayes.flat_kernel import smooth_over_ladder
+    from cod_bayes.clustering.ball_sums import smooth_over_ladder
 
     table = one_benchmark("TriviaQA", n_items, include_targets=True)
     counts = table["n_correct"].to_numpy().reshape(n_items, -1)
@@ -102,7 +102,7 @@ def pass_rates(n_items: int) -> np.ndarray:
 
 def one_benchmark(name: str, n_items: int, include_targets: bool = False):
     """The simulated table of one of the paper's benchmarks, with another number of items."""
-    from cod_bayes.simulate import PAPER_BENCHMARKS, PAPER_LADDER, PAPER_TARGETS, simulate
+    from cod_bayes.evaluate.simulate import PAPER_BENCHMARKS, PAPER_LADDER, PAPER_TARGETS, simulate
 
     benchmark = next(b for b in PAPER_BENCHMARKS if b.name == name)
     ladder = (*PAPER_LADDER, *PAPER_TARGETS) if include_targets else PAPER_LADDER
@@ -124,7 +124,11 @@ def bar_import(quick: bool) -> Iterator[Line]:
         ("cod-bayes --help", ("-c", "from cod_bayes.cli import main; main()", "--help")),
         (
             "imports of a forecast",
-            ("-c", "import cod_bayes.fitting, cod_bayes.clusters, cod_bayes.sampling"),
+            (
+                "-c",
+                "import cod_bayes.forecast.fitting, cod_bayes.clustering.clusters;"
+                "import cod_bayes.sampling.nuts",
+            ),
         ),
     ):
         fresh(*arguments)
@@ -156,7 +160,7 @@ def algorithm_1(x: np.ndarray, k: int = 10) -> np.ndarray:
 
 
 def bar_meanshift(quick: bool) -> Iterator[Line]:
-    from cod_bayes.flat_kernel import exact_sums, improved_mean_shift
+    from cod_bayes.clustering.ball_sums import exact_sums, improved_mean_shift
 
     full, part = (2000, 300) if quick else (17_944, PLAIN_ITEMS)
     x = exact_sums(pass_rates(full))
@@ -179,7 +183,7 @@ def bar_meanshift(quick: bool) -> Iterator[Line]:
 
 
 def bar_million(quick: bool) -> Iterator[Line]:
-    from cod_bayes.flat_kernel import improved_mean_shift
+    from cod_bayes.clustering.ball_sums import improved_mean_shift
 
     n = 50_000 if quick else 1_000_000
     x = pass_rates(n)
@@ -196,7 +200,7 @@ def plain_model(data, n_correct: np.ndarray, n_trials: np.ndarray):
     import pymc as pm
     import pytensor.tensor as pt
 
-    from cod_bayes.curves import floor_prior
+    from cod_bayes.model.ladder import floor_prior
 
     a, b = floor_prior(data.chance, 20.0)
     centred = data.x - data.x.mean()
@@ -228,12 +232,12 @@ def bar_sampling(quick: bool) -> Iterator[Line]:
     import pymc as pm
     from arviz_stats.base import array_stats
 
-    from cod_bayes.clusters import Clusters
-    from cod_bayes.curves import CURVE, PARAMETERS, accuracy
-    from cod_bayes.evidence import read_table
-    from cod_bayes.fitting import ladder_data
-    from cod_bayes.sampling import sample
-    from cod_bayes.spec import load_spec
+    from cod_bayes.clustering.clusters import Clusters
+    from cod_bayes.evidence.record import read_table
+    from cod_bayes.forecast.fitting import ladder_data
+    from cod_bayes.model.ladder import CURVE, PARAMETERS, accuracy
+    from cod_bayes.model.spec import load_spec
+    from cod_bayes.sampling.nuts import sample
 
     rng = np.random.default_rng(0)
     K, spec = 12, load_spec("cod")
@@ -305,14 +309,14 @@ def bar_one(quick: bool) -> Iterator[Line]:
 
 
 def bar_suite(quick: bool) -> Iterator[Line]:
-    from cod_bayes.simulate import simulate
+    from cod_bayes.evaluate.simulate import simulate
 
     table = simulate(1, items_scale=0.02 if quick else 1.0, include_target=False).table
     yield from written(table, "30 s; run 1: 90 s on a fresh machine")
 
 
 def bar_memory(quick: bool) -> Iterator[Line]:
-    from cod_bayes.simulate import PAPER_BENCHMARKS, Model, simulate
+    from cod_bayes.evaluate.simulate import PAPER_BENCHMARKS, Model, simulate
 
     benchmark = dataclasses.replace(PAPER_BENCHMARKS[3], n_items=20_000 if quick else 1_000_000)
     ladder = [Model(f"m{k:02d}", c) for k, c in enumerate(np.geomspace(4e19, 4e23, 12))]

@@ -2,7 +2,8 @@
 
     python examples/check_monitor.py [--ladders 20] [--runs 15] [--items-scale 0.1] [--refits 4]
 
-Ladders of `cod_bayes.simulate` (the paper's eight benchmarks and eight models, default shocks,
+Ladders of `cod_bayes.evaluate.simulate` (the paper's eight benchmarks and eight models, default
+shocks,
 a tenth of the items), each fitted once. Then runs of the 70B through twelve checkpoints:
 with fresh shocks from the simulation, the same 0.3 decades of compute behind, and from the fitted
 model's own draws. Prints the share flagged over the whole run and by 60 % of the training, and how
@@ -23,9 +24,9 @@ import numpy as np
 import pandas as pd
 from rich.progress import track
 
-from cod_bayes.fitting import Fit, fit
-from cod_bayes.monitor import moment_noise, monitor
-from cod_bayes.simulate import PAPER_TARGETS, Simulation, pass_rate, simulate
+from cod_bayes.decide.monitor import moment_noise, monitor
+from cod_bayes.evaluate.simulate import PAPER_TARGETS, Simulation, pass_rate, simulate
+from cod_bayes.forecast.fitting import Fit, fit
 
 TARGET = PAPER_TARGETS[0].compute
 SHARES = np.array([0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])

@@ -2,7 +2,8 @@
 
     python examples/check_next.py [--ladders 20] [--outcomes 3]
 
-Ladders of `cod_bayes.simulate`: two benchmarks, five models, 3 % of the items, 16 trials. Five
+Ladders of `cod_bayes.evaluate.simulate`: two benchmarks, five models, 3 % of the items, 16 trials.
+Five
 candidate runs from 0.3 times the smallest model to twice the largest; the target is the 70B. Each
 candidate is trained in the simulation `--outcomes` times, with fresh shocks, the ladder is fitted
 again with it, and the target's variance, averaged over benchmarks and outcomes, is compared with
@@ -22,9 +23,15 @@ import pandas as pd
 from rich.progress import track
 from scipy import stats
 
-from cod_bayes.fitting import fit
-from cod_bayes.next_run import next_run
-from cod_bayes.simulate import PAPER_BENCHMARKS, PAPER_LADDER, PAPER_TARGETS, Model, simulate
+from cod_bayes.decide.next_run import next_run
+from cod_bayes.evaluate.simulate import (
+    PAPER_BENCHMARKS,
+    PAPER_LADDER,
+    PAPER_TARGETS,
+    Model,
+    simulate,
+)
+from cod_bayes.forecast.fitting import fit
 
 LADDER = PAPER_LADDER[2:7]
 TARGET = PAPER_TARGETS[0].compute

@@ -21,9 +21,9 @@ import numpy as np
 import pandas as pd
 from rich.progress import track
 
-from cod_bayes.fitting import fit
-from cod_bayes.plan import Goal, plan
-from cod_bayes.simulate import PAPER_BENCHMARKS, simulate
+from cod_bayes.decide.plan import Goal, plan
+from cod_bayes.evaluate.simulate import PAPER_BENCHMARKS, simulate
+from cod_bayes.forecast.fitting import fit
 
 GOALS = (Goal("GSM8K", 0.84), Goal("MATH", 0.38), Goal("BBH", 0.76))
 NEW_MODELS = 500

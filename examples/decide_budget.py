@@ -14,11 +14,11 @@ from pathlib import Path
 
 from cod_bayes.commands.compare import show as show_comparison
 from cod_bayes.commands.plan import show as show_plan
-from cod_bayes.compare import compare
-from cod_bayes.cost import CostRecord
-from cod_bayes.fitting import ConvergenceWarning, fit
-from cod_bayes.plan import plan
-from cod_bayes.simulate import PAPER_BENCHMARKS, simulate
+from cod_bayes.decide.compare import compare
+from cod_bayes.decide.cost import CostRecord
+from cod_bayes.decide.plan import plan
+from cod_bayes.evaluate.simulate import PAPER_BENCHMARKS, simulate
+from cod_bayes.forecast.fitting import ConvergenceWarning, fit
 
 COST = CostRecord(
     peak_flops=989.4e12,  # H800, dense BF16

@@ -24,9 +24,9 @@ import numpy as np
 import pandas as pd
 from own_model_spec import shipped, with_prior
 
-from cod_bayes.curves import CURVE, LadderData, accuracy
-from cod_bayes.generate import prior_draws
-from cod_bayes.spec import Spec, load_spec
+from cod_bayes.model.generate import prior_draws
+from cod_bayes.model.ladder import CURVE, LadderData, accuracy
+from cod_bayes.model.spec import Spec, load_spec
 
 DECADES = np.array([-3.0, -2.0, -1.0, 0.0, 1.0, 2.0])  # from the largest ladder model
 

@@ -27,9 +27,9 @@ import numpy as np
 import pandas as pd
 from rich.progress import track
 
-from cod_bayes.evidence import read_table
-from cod_bayes.fitting import fit
-from cod_bayes.report import write_report
+from cod_bayes.evidence.record import read_table
+from cod_bayes.forecast.fitting import fit
+from cod_bayes.show.report import write_report
 
 SECONDS = 60
 REPORTED = 10  # every tenth evidence

@@ -15,7 +15,7 @@ import arviz as az
 from own_model_spec import steep
 
 import cod_bayes as cb
-from cod_bayes.simulate import PAPER_BENCHMARKS, simulate
+from cod_bayes.evaluate.simulate import PAPER_BENCHMARKS, simulate
 
 SHARED = ["mu_eta", "sigma_eta", "mu_beta", "sigma_beta"]
 

@@ -100,11 +100,6 @@ def serve():
     """Of each line of standard input: fork, say the child's pid, run, say its exit code."""
     import matplotlib.backends.backend_agg  # noqa: F401
 
-    import cod_bayes.backtest
-    import cod_bayes.generate
-    import cod_bayes.plots
-    import cod_bayes.report
-    import cod_bayes.sampling  # noqa: F401
     from cod_bayes.cli import main
 
     # A shell's background jobs ignore interrupts, and so would their children.
@@ -131,8 +126,8 @@ def check(out):
     """Raises where an output is not whole; the names of those that are there."""
     from PIL import Image
 
-    from cod_bayes.backtest import COLUMNS
-    from cod_bayes.fitting import load
+    from cod_bayes.evaluate.backtest import COLUMNS
+    from cod_bayes.forecast.fitting import load
 
     there = {path.name for path in out.iterdir()} if out.exists() else set()
     for name in sorted(there):

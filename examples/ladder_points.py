@@ -13,8 +13,8 @@ import warnings
 
 from rich.progress import track
 
-from cod_bayes.fitting import fit
-from cod_bayes.simulate import simulate
+from cod_bayes.evaluate.simulate import simulate
+from cod_bayes.forecast.fitting import fit
 
 
 def main() -> None:

@@ -17,8 +17,8 @@ from pathlib import Path
 import pandas as pd
 
 from cod_bayes.commands.monitor import show
-from cod_bayes.fitting import fit
-from cod_bayes.monitor import estimate_lag, monitor, monitor_figure
+from cod_bayes.decide.monitor import estimate_lag, monitor, monitor_figure
+from cod_bayes.forecast.fitting import fit
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "pythia_arithmetic.parquet"
 FINISHED = 143_000  # steps

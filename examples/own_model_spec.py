@@ -14,7 +14,7 @@ from importlib import resources
 from pathlib import Path
 
 import cod_bayes as cb
-from cod_bayes.simulate import PAPER_BENCHMARKS, simulate
+from cod_bayes.evaluate.simulate import PAPER_BENCHMARKS, simulate
 
 
 def shipped() -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 
 import cod_bayes as cb
-from cod_bayes.simulate import PAPER_BENCHMARKS, simulate
+from cod_bayes.evaluate.simulate import PAPER_BENCHMARKS, simulate
 
 
 def main() -> None:

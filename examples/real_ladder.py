@@ -15,8 +15,8 @@ from pathlib import Path
 import pandas as pd
 
 import cod_bayes as cb
-from cod_bayes.plots import forecast_figure
-from cod_bayes.report import write_report
+from cod_bayes.show.plots import forecast_figure
+from cod_bayes.show.report import write_report
 
 
 def main() -> None:

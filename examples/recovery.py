@@ -27,9 +27,9 @@ import numpy as np
 import pandas as pd
 from rich.progress import track
 
-from cod_bayes.fitting import fit
-from cod_bayes.point import cluster_and_forecast
-from cod_bayes.simulate import PAPER_BENCHMARKS, Benchmark, simulate
+from cod_bayes.evaluate.point import cluster_and_forecast
+from cod_bayes.evaluate.simulate import PAPER_BENCHMARKS, Benchmark, simulate
+from cod_bayes.forecast.fitting import fit
 
 
 def varied(benchmark: Benchmark, rng: np.random.Generator) -> Benchmark:

@@ -10,8 +10,8 @@ def posterior_file(tmp_path_factory):
     """posterior.nc of two simulated benchmarks, "GSM8K" and "My bench", and few draws."""
     from dataclasses import replace
 
-    from cod_bayes.fitting import fit
-    from cod_bayes.simulate import PAPER_BENCHMARKS, simulate
+    from cod_bayes.evaluate.simulate import PAPER_BENCHMARKS, simulate
+    from cod_bayes.forecast.fitting import fit
 
     gsm8k, mbpp = (b for b in PAPER_BENCHMARKS if b.name in ("GSM8K", "MBPP"))
     benchmarks = [replace(gsm8k, n_items=60), replace(mbpp, name="My bench", n_items=60)]

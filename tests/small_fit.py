@@ -14,9 +14,9 @@ TARGETS = [1e24, 3.8e24]
 @cache
 def small_fit():
     """(evidence, fit), with clusters, a mapping and an anchor for `PLAIN`, and a forecast."""
-    from cod_bayes.evidence import read_table
-    from cod_bayes.fitting import fit
-    from cod_bayes.simulate import PAPER_BENCHMARKS, simulate
+    from cod_bayes.evaluate.simulate import PAPER_BENCHMARKS, simulate
+    from cod_bayes.evidence.record import read_table
+    from cod_bayes.forecast.fitting import fit
 
     of = {b.name: b for b in PAPER_BENCHMARKS}
     benchmarks = [
@@ -34,8 +34,8 @@ def small_fit():
 
 def run_fit(models):
     """Two simulated benchmarks on these of the paper's models, 16 trials, no anchor."""
-    from cod_bayes.fitting import fit
-    from cod_bayes.simulate import PAPER_BENCHMARKS, PAPER_LADDER, simulate
+    from cod_bayes.evaluate.simulate import PAPER_BENCHMARKS, PAPER_LADDER, simulate
+    from cod_bayes.forecast.fitting import fit
 
     world = simulate(
         2,

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cod_bayes import backtest as module
-from cod_bayes.backtest import (
+from cod_bayes.cli import main
+from cod_bayes.evaluate import backtest as module
+from cod_bayes.evaluate.backtest import (
     COLUMNS,
     Problem,
     backtest,
@@ -18,9 +19,8 @@ from cod_bayes.backtest import (
     run_problem,
     scores,
 )
-from cod_bayes.cli import main
-from cod_bayes.evidence import Evidence, read_table
-from cod_bayes.rivals import RIVALS
+from cod_bayes.evaluate.rivals import RIVALS
+from cod_bayes.evidence.record import Evidence, read_table
 
 FAST = ("persistence", "krajewski")
 

@@ -17,7 +17,7 @@ import xarray as xr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cod_bayes.evidence import Evidence, EvidenceError, EvidenceWarning, read_table
+from cod_bayes.evidence.record import Evidence, EvidenceError, EvidenceWarning, read_table
 
 MODELS = ("s", "m", "l", "xl")
 

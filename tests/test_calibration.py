@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cod_bayes.curves import PARAMETERS, LadderData
-from cod_bayes.generate import prior_draws, replicate
-from cod_bayes.sampling import sample
-from cod_bayes.spec import load_spec
+from cod_bayes.model.generate import prior_draws, replicate
+from cod_bayes.model.ladder import PARAMETERS, LadderData
+from cod_bayes.model.spec import load_spec
+from cod_bayes.sampling.nuts import sample
 
 SPEC = load_spec("cod")
 WORLDS = 40

@@ -20,8 +20,8 @@ from test_ingest import lm_row, lm_run
 import cod_bayes
 from cod_bayes.cli import COMMANDS, main, parser
 from cod_bayes.commands.completion import script
-from cod_bayes.fitting import Interrupted, load
-from cod_bayes.simulate import PAPER_BENCHMARKS, simulate
+from cod_bayes.evaluate.simulate import PAPER_BENCHMARKS, simulate
+from cod_bayes.forecast.fitting import Interrupted, load
 
 COLUMNS = "benchmark compute mean sd q05 q25 q50 q75 q95 predictable_share verdict".split()
 COMPUTE = np.logspace(20, 23, 5)
@@ -81,7 +81,7 @@ def test_forecast_as_json_is_one_object_with_the_rows_of_the_file(logs, capsys):
 
 def test_demo_as_json_has_the_truth(tmp_path, capsys, monkeypatch):
     few = partial(simulate, benchmarks=PAPER_BENCHMARKS[:1])
-    monkeypatch.setattr("cod_bayes.simulate.simulate", few)
+    monkeypatch.setattr("cod_bayes.evaluate.simulate.simulate", few)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         command = ["demo", "-q", "--json", "--items-scale", "0.01", "--out", str(tmp_path)]
@@ -153,7 +153,7 @@ def test_an_interrupted_forecast_keeps_its_draws_beside_the_old_outputs(
     def fit(*args, **options):
         raise Interrupted(stopped)
 
-    monkeypatch.setattr("cod_bayes.fitting.fit", fit)
+    monkeypatch.setattr("cod_bayes.forecast.fitting.fit", fit)
     table, out = tmp_path / "e.csv", tmp_path / "out"
     simulate(0, benchmarks=PAPER_BENCHMARKS[:1], items_scale=0.01).table.to_csv(table)
     out.mkdir()

@@ -8,8 +8,8 @@ from fake_fit import FakeFit
 from scipy import stats
 
 from cod_bayes.cli import main
-from cod_bayes.compare import compare, compare_figure, mean_score, reaches
-from cod_bayes.cost import CostRecord
+from cod_bayes.decide.compare import compare, compare_figure, mean_score, reaches
+from cod_bayes.decide.cost import CostRecord
 
 N = stats.norm
 

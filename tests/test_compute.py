@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
-from cod_bayes.compute import effective_compute
+from cod_bayes.evidence.effective_compute import effective_compute
 
 # Besiroglu et al. 2024, of N parameters and D tokens.
 A, B, a, b = 482.01, 2085.43, 0.3478, 0.3658

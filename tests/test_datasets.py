@@ -10,10 +10,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from cod_bayes import datasets
 from cod_bayes.cli import main
-from cod_bayes.datasets import DATASETS, dataset_table, load_dataset
-from cod_bayes.evidence import read_table
+from cod_bayes.evidence import datasets
+from cod_bayes.evidence.datasets import DATASETS, dataset_table, load_dataset
+from cod_bayes.evidence.record import read_table
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 RAW = SHARED / "raw" / "pythia_arithmetic"

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from cod_bayes.evidence import Evidence, EvidenceError, EvidenceWarning, read_table
+from cod_bayes.evidence.record import Evidence, EvidenceError, EvidenceWarning, read_table
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 MODELS = ("s", "m", "l", "xl")
@@ -226,7 +226,9 @@ def test_codes_are_wide_enough_for_all_names(count: int) -> None:
 def test_a_long_file_of_text_is_read_in_parts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cod_bayes.evidence._CHUNK", 4)  # models of an item in several of them
+    monkeypatch.setattr(
+        "cod_bayes.evidence.record._CHUNK", 4
+    )  # models of an item in several of them
     frame = table(items=5, chance=0.25, family="f")
     frame["n_correct"] = frame["n_correct"].astype(float)
     frame.loc[[0, 5], ["n_correct", "family"]] = [[np.nan, None], [1.5, "f"]]  # whole, then not

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cod_bayes.backtest import problems, run
-from cod_bayes.evidence import read_table
+from cod_bayes.evaluate.backtest import problems, run
+from cod_bayes.evidence.record import read_table
 
 distributed = pytest.importorskip("distributed")
 

@@ -15,11 +15,11 @@ from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from cod_bayes.cli import main
-from cod_bayes.clusters import cluster
-from cod_bayes.evidence import EvidenceError, read_table
-from cod_bayes.fitting import _constants, _fall, fit, ladder_data, load
-from cod_bayes.simulate import simulate
-from cod_bayes.spec import SpecError, load_spec
+from cod_bayes.clustering.clusters import cluster
+from cod_bayes.evaluate.simulate import simulate
+from cod_bayes.evidence.record import EvidenceError, read_table
+from cod_bayes.forecast.fitting import _constants, _fall, fit, ladder_data, load
+from cod_bayes.model.spec import SpecError, load_spec
 
 COMPUTE = np.logspace(20, 23, 7)
 TARGET = 1e24
@@ -127,7 +127,7 @@ def test_demo_prints_the_truth_beside_the_forecast(tmp_path, capsys):
     assert (tmp_path / "forecast.png").exists()
 
 
-@pytest.mark.filterwarnings("ignore::cod_bayes.fitting.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore::cod_bayes.forecast.fitting.ConvergenceWarning")
 def test_single_scores_are_better_fitted_one_by_one_and_it_says_so():
     x = np.arange(4)
     rows = [
@@ -174,7 +174,7 @@ class OneAtATime:
         return self
 
 
-@pytest.mark.filterwarnings("ignore::cod_bayes.fitting.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore::cod_bayes.forecast.fitting.ConvergenceWarning")
 def test_a_clusterer_from_elsewhere_is_asked_for_one_benchmark_after_the_other():
     tables = [ladder_table(n_items=40, n_trials=100).assign(benchmark=name) for name in "abc"]
     clusterer = OneAtATime()
@@ -188,14 +188,14 @@ def test_a_clusterer_from_elsewhere_is_asked_for_one_benchmark_after_the_other()
 def test_clusters_do_not_hang_on_how_many_items_are_split_at_once(monkeypatch):
     benchmark = read_table(ladder_table(n_items=60, n_trials=100)).benchmarks["b"]
     whole = cluster(benchmark, np.random.default_rng(0))
-    monkeypatch.setattr("cod_bayes.clusters._SLICE", 7)
+    monkeypatch.setattr("cod_bayes.clustering.clusters._SLICE", 7)
     parts = cluster(benchmark, np.random.default_rng(0))
     np.testing.assert_array_equal(parts.membership, whole.membership)
     np.testing.assert_allclose(parts.rate, whole.rate, rtol=1e-12)
     np.testing.assert_array_equal(parts.n_trials, whole.n_trials)
 
 
-@pytest.mark.filterwarnings("ignore::cod_bayes.fitting.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore::cod_bayes.forecast.fitting.ConvergenceWarning")
 def test_draws_do_not_hang_on_the_number_of_blas_threads():
     evidence = simulate(3, items_scale=0.06, include_target=False).evidence
     found = []
@@ -210,16 +210,16 @@ def test_draws_do_not_hang_on_the_number_of_blas_threads():
 def test_a_new_process_samples_on_one_blas_thread():
     script = """if True:
         from threadpoolctl import threadpool_info
-        import cod_bayes.fitting
-        from cod_bayes.simulate import simulate
+        import cod_bayes.forecast.fitting
+        from cod_bayes.evaluate.simulate import simulate
 
         def threads(*args, **options):
             libraries = [i for i in threadpool_info() if i["user_api"] == "blas"]
             print(len(libraries), max(i["num_threads"] for i in libraries))
             raise SystemExit
 
-        cod_bayes.fitting._sampled = threads
-        cod_bayes.fitting.fit(simulate(3, items_scale=0.01, include_target=False).evidence)
+        cod_bayes.forecast.fitting._sampled = threads
+        cod_bayes.forecast.fitting.fit(simulate(3, items_scale=0.01, include_target=False).evidence)
     """
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "2"}
     run = subprocess.run(

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pytest
 
 from cod_bayes.cli import main
-from cod_bayes.evidence import read_table
+from cod_bayes.evidence.record import read_table
 from cod_bayes.ingest import FORMATS, IngestError, ingest
 
 TIMES = [f"2026-01-0{day}T12-00-00.123456" for day in (1, 2, 3)]

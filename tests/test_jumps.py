@@ -5,12 +5,12 @@ import pytest
 from arviz_stats.base import array_stats
 from numpy.testing import assert_array_equal
 
-from cod_bayes.curves import LadderData
-from cod_bayes.density import Density
-from cod_bayes.jumps import jump
-from cod_bayes.preconditioner import Preconditioner
-from cod_bayes.sampling import sample
-from cod_bayes.spec import load_spec
+from cod_bayes.model.ladder import LadderData
+from cod_bayes.model.spec import load_spec
+from cod_bayes.sampling.density import Density
+from cod_bayes.sampling.jumps import jump
+from cod_bayes.sampling.nuts import sample
+from cod_bayes.sampling.preconditioner import Preconditioner
 
 SPEC = load_spec("cod")
 
@@ -40,7 +40,7 @@ def sampled():
         return theta
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cod_bayes.sampling.jump", keep)
+        patch.setattr("cod_bayes.sampling.nuts.jump", keep)
         sample(SPEC, ladder(), random_seed=1, draws=1000, tune=300, progressbar=False)
     density, theta = Density.of(SPEC, ladder()), caught[-1]
     around = (theta - theta.mean(axis=1, keepdims=True)).reshape(-1, density.size)

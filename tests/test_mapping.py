@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cod_bayes.evidence import read_table
-from cod_bayes.fitting import _anchors, fit
-from cod_bayes.mapping import MIN_EFFECTIVE, Mapping, interpolate
-from cod_bayes.simulate import PAPER_BENCHMARKS, simulate
+from cod_bayes.evaluate.simulate import PAPER_BENCHMARKS, simulate
+from cod_bayes.evidence.record import read_table
+from cod_bayes.forecast.fitting import _anchors, fit
+from cod_bayes.forecast.mapping import MIN_EFFECTIVE, Mapping, interpolate
 
 DRAWS = 800
 SCATTER = 0.04
@@ -217,7 +217,7 @@ def fits():
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("ignore")
         # One attempt: a few draws serve here, however far from converged.
-        patch.setattr("cod_bayes.checks.convergence", lambda idata: [])
+        patch.setattr("cod_bayes.sampling.checks.convergence", lambda idata: [])
         for name, rows in {"with": table, "without": table[table["role"] != "anchor"]}.items():
             made[name] = fit(
                 read_table(rows), random_seed=2, draws=100, tune=200, chains=2, progressbar=False

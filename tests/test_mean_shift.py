@@ -5,8 +5,8 @@ import pytest
 from sklearn.base import clone
 from sklearn.cluster import MeanShift, estimate_bandwidth
 
-from cod_bayes import flat_kernel
-from cod_bayes.mean_shift import (
+from cod_bayes.clustering import ball_sums as flat_kernel
+from cod_bayes.clustering.mean_shift import (
     ImprovedMeanShift,
     exact_sums,
     mean_shift,

@@ -9,9 +9,12 @@ import pytest
 import xarray as xr
 from scipy import stats
 
-from cod_bayes.curves import (
+from cod_bayes.forecast.fitting import Fit
+from cod_bayes.model.generate import log_likelihood, log_prior, prior_draws, replicate
+from cod_bayes.model.ladder import (
     CURVE,
     DIMS,
+    GLOBAL,
     PARAMETERS,
     PROBIT,
     LadderData,
@@ -19,11 +22,10 @@ from cod_bayes.curves import (
     floor_prior,
     share,
 )
-from cod_bayes.density import GLOBAL, N_GLOBAL, Density
-from cod_bayes.fitting import Fit
-from cod_bayes.generate import log_likelihood, log_prior, prior_draws, replicate
-from cod_bayes.model import build
-from cod_bayes.spec import load_spec
+from cod_bayes.model.spec import load_spec
+from cod_bayes.model.statement import build
+from cod_bayes.sampling.density import Density
+from cod_bayes.sampling.kernels import N_GLOBAL
 
 SPEC = load_spec("cod")
 

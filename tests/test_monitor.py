@@ -10,14 +10,14 @@ import xarray as xr
 from small_fit import run_fit, with_checks
 
 from cod_bayes.cli import main
-from cod_bayes.fitting import Fit
-from cod_bayes.monitor import (
+from cod_bayes.decide.monitor import (
     _condition,
     estimate_lag,
     monitor,
     monitor_figure,
     read_checkpoints,
 )
+from cod_bayes.forecast.fitting import Fit
 
 TARGET = 1e24
 LOOKS = TARGET * np.array([0.02, 0.1, 0.3, 0.6])

@@ -11,8 +11,8 @@ from fake_fit import LADDER, FakeFit
 from scipy import stats
 
 from cod_bayes.cli import main
-from cod_bayes.cost import CostRecord, read_cost, utilisation
-from cod_bayes.plan import Goal, plan
+from cod_bayes.decide.cost import CostRecord, read_cost, utilisation
+from cod_bayes.decide.plan import Goal, plan
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 ONE = {"b": (0.1, 0.05, 1.0)}  # log10 C required for 0.6 is N(25, 0.5)
@@ -101,7 +101,7 @@ def test_bad_questions_are_refused(change, match):
 
 def test_an_unconverged_posterior_is_named_everywhere(tmp_path, capsys):
     from cod_bayes.commands.plan import show
-    from cod_bayes.plan import plan_figure
+    from cod_bayes.decide.plan import plan_figure
 
     found = plan(FakeFit(ONE, failed_checks=("r_hat 1.3",)), ["b>=0.6"])
     show(found)

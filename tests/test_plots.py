@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from small_fit import HOSTILE, MODEL, PLAIN, TARGETS, small_fit, with_checks
 
-from cod_bayes import plots
-from cod_bayes.evidence import read_table
-from cod_bayes.fitting import Forecast
+from cod_bayes.evidence.record import read_table
+from cod_bayes.forecast.fitting import Forecast
+from cod_bayes.show import plots
 
 FAILED = ["r_hat 1.234", "3 divergences"]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from cod_bayes.point import (
+from cod_bayes.evaluate.point import (
     Curve,
     accuracy,
     cluster_and_forecast,

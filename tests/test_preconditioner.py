@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from cod_bayes.preconditioner import PER_CLUSTER, Preconditioner, gather, size_of, stretch, unpack
+from cod_bayes.sampling.kernels import PER_CLUSTER, gather, size_of, stretch, unpack
+from cod_bayes.sampling.preconditioner import Preconditioner
 
 G, K = 5, 3
 SIZE = G + PER_CLUSTER * K

@@ -8,9 +8,10 @@ import pytest
 from fake_fit import FakeFit
 from scipy import stats
 
-from cod_bayes import load, scoring
+from cod_bayes import load
 from cod_bayes.cli import main
-from cod_bayes.register import LEVELS, digest, read, register, settle, settlement, write
+from cod_bayes.decide.register import LEVELS, digest, read, register, settle, settlement, write
+from cod_bayes.evaluate import scoring
 
 FIT = FakeFit({"a": (0.1, 0.05, 1.0), "b c": (0.1, 0.02, 1.0)})  # at 1e24: N(0.5, sd)
 

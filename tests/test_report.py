@@ -15,10 +15,10 @@ import pytest
 import xarray as xr
 from small_fit import HOSTILE, MODEL, PLAIN, TARGETS, small_fit, with_checks
 
-from cod_bayes.checks import convergence
 from cod_bayes.cli import main
-from cod_bayes.fitting import Forecast, load
-from cod_bayes.report import _Chart, _diagnostics, _goals, _ticks, page, write_report
+from cod_bayes.forecast.fitting import Forecast, load
+from cod_bayes.sampling.checks import convergence
+from cod_bayes.show.report import _Chart, _diagnostics, _goals, _ticks, page, write_report
 
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None

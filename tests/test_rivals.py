@@ -7,8 +7,8 @@ import pytest
 import xarray as xr
 from scipy import optimize
 
-from cod_bayes.point import cluster_and_forecast
-from cod_bayes.rivals import RIVALS, NotApplicable, least_squares, series
+from cod_bayes.evaluate.point import cluster_and_forecast
+from cod_bayes.evaluate.rivals import RIVALS, NotApplicable, least_squares, series
 
 COMPUTE = 1e20 * 4.0 ** np.arange(7)
 TARGET = np.array([COMPUTE[-1] * 8])

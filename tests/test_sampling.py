@@ -13,13 +13,13 @@ import nutpie
 import pytest
 import xarray as xr
 
-from cod_bayes.checks import e_bfmi_of
-from cod_bayes.curves import LadderData
-from cod_bayes.density import Density
-from cod_bayes.fitting import _fall
-from cod_bayes.preconditioner import Preconditioner
-from cod_bayes.sampling import _even, _named, _one_of, sample
-from cod_bayes.spec import load_spec
+from cod_bayes.forecast.fitting import _fall
+from cod_bayes.model.ladder import LadderData
+from cod_bayes.model.spec import load_spec
+from cod_bayes.sampling.checks import e_bfmi_of
+from cod_bayes.sampling.density import Density
+from cod_bayes.sampling.nuts import _even, _named, _one_of, sample
+from cod_bayes.sampling.preconditioner import Preconditioner
 
 SPEC = load_spec("cod")
 
@@ -45,7 +45,7 @@ def run(density, seed, chains=2, draws=6):
 
 
 def test_runs_are_joined_chain_by_chain_and_thinned(monkeypatch):
-    monkeypatch.setattr("cod_bayes.sampling._KEPT_DRAWS", 6)
+    monkeypatch.setattr("cod_bayes.sampling.nuts._KEPT_DRAWS", 6)
     density = Density.of(SPEC, ladder())
     first, second = run(density, 0), run(density, 1)
     joined = _named(density, ladder(), [first, second])
@@ -58,7 +58,7 @@ def test_runs_are_joined_chain_by_chain_and_thinned(monkeypatch):
 
 
 def test_e_bfmi_is_that_of_neighbouring_draws(monkeypatch):
-    monkeypatch.setattr("cod_bayes.sampling._KEPT_DRAWS", 200)
+    monkeypatch.setattr("cod_bayes.sampling.nuts._KEPT_DRAWS", 200)
     density = Density.of(SPEC, ladder())
     runs = [run(density, 0, draws=200), run(density, 1, draws=200)]
     stats = _named(density, ladder(), runs)["sample_stats"].to_dataset()
@@ -160,7 +160,7 @@ def interrupted_in_run(number, monkeypatch):
             Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
         return ask(*args, **options)
 
-    monkeypatch.setattr("cod_bayes.sampling.nutpie.sample", asked)
+    monkeypatch.setattr("cod_bayes.sampling.nuts.nutpie.sample", asked)
 
 
 def test_an_interrupted_run_keeps_its_draws_and_says_so(monkeypatch, interruptible):
@@ -179,7 +179,7 @@ def test_an_interrupt_between_runs_keeps_the_draws_too(monkeypatch):
     def stopped(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("cod_bayes.sampling.jump", stopped)
+    monkeypatch.setattr("cod_bayes.sampling.nuts.jump", stopped)
     options = {"draws": 60, "tune": 50, "progressbar": False}
     idata, failed, interrupted = sample(SPEC, ladder(), random_seed=1, **options)
     assert interrupted and failed[0] == "interrupted at 60 draws by each of 4 chains"
@@ -188,7 +188,7 @@ def test_an_interrupt_between_runs_keeps_the_draws_too(monkeypatch):
 
 def test_an_interrupt_before_there_is_a_draw_is_raised(monkeypatch, interruptible):
     interrupted_in_run(0, monkeypatch)
-    monkeypatch.setattr("cod_bayes.sampling._FIRST_RUN", (300_000, 30))
+    monkeypatch.setattr("cod_bayes.sampling.nuts._FIRST_RUN", (300_000, 30))
     with pytest.raises(KeyboardInterrupt):
         sample(SPEC, ladder(), random_seed=1, draws=50, tune=50, progressbar=False)
 

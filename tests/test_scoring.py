@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cod_bayes.scoring import crps, interval, log_score, pit, score_table, summarise
+from cod_bayes.evaluate.scoring import crps, interval, log_score, pit, score_table, summarise
 
 
 def normal_crps(mean: float, sd: float, y: float) -> float:

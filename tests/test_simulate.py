@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cod_bayes.evidence import read_table
-from cod_bayes.simulate import (
+from cod_bayes.evaluate.simulate import (
     PAPER_BENCHMARKS,
     PAPER_LADDER,
     PAPER_TARGETS,
@@ -19,6 +18,7 @@ from cod_bayes.simulate import (
     Simulation,
     simulate,
 )
+from cod_bayes.evidence.record import read_table
 
 PAPER_SCORES = {  # COD table A2, the 70B target, in points
     "GSM8K": 88.55,

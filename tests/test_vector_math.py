@@ -4,8 +4,7 @@ import numba
 import numpy as np
 import pytest
 
-from cod_bayes.compiled import FAST
-from cod_bayes.vector_math import asin_sqrt, exp, log, log1p
+from cod_bayes.sampling.kernels import FAST, asin_sqrt, exp, log, log1p
 
 
 @numba.njit(**FAST | {"cache": False})

@@ -10,15 +10,15 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-import cod_bayes.fitting
-import cod_bayes.sampling
-from cod_bayes.curves import accuracy
-from cod_bayes.fitting import ConvergenceWarning, Fit, Forecast, Interrupted, fit, load
-from cod_bayes.mapping import Mapping
-from cod_bayes.monitor import monitor
-from cod_bayes.next_run import next_run
-from cod_bayes.simulate import PAPER_BENCHMARKS, simulate
-from cod_bayes.target import Target, mean_of, worth
+import cod_bayes.forecast.fitting
+import cod_bayes.sampling.nuts
+from cod_bayes.decide.monitor import monitor
+from cod_bayes.decide.next_run import next_run
+from cod_bayes.evaluate.simulate import PAPER_BENCHMARKS, simulate
+from cod_bayes.forecast.fitting import ConvergenceWarning, Fit, Forecast, Interrupted, fit, load
+from cod_bayes.forecast.mapping import Mapping
+from cod_bayes.forecast.target import Target, mean_of, worth
+from cod_bayes.model.ladder import accuracy
 
 ASKED = [1e24, 4e24]
 OPTIONS = {"random_seed": 2, "draws": 200, "tune": 200, "progressbar": False}
@@ -194,7 +194,7 @@ def test_a_subset_of_everything_is_the_benchmark_and_one_of_nothing_is_none(
     fitted, monkeypatch, most, share
 ):
     for limit, at in {"_MAX_LOSS": most, "_MIN_SLOPE": -most, "_MAX_CEILING_LOSS": most}.items():
-        monkeypatch.setattr(cod_bayes.fitting, limit, at)
+        monkeypatch.setattr(cod_bayes.forecast.fitting, limit, at)
     fresh = changed(fitted)
     outlook = fresh.forecast(ASKED)
     assert (outlook.summary()["verdict"].str.startswith("not")).eq(share == 0).all()
@@ -318,12 +318,12 @@ def stopped(monkeypatch, second):
         results.append(result)
         return result if len(results) == 1 else second(result)
 
-    plain = cod_bayes.sampling.sample
-    monkeypatch.setattr(cod_bayes.sampling, "sample", sample)
+    plain = cod_bayes.sampling.nuts.sample
+    monkeypatch.setattr(cod_bayes.sampling.nuts, "sample", sample)
     return fit(evidence(PAPER_BENCHMARKS[4:5]), **OPTIONS)
 
 
-@pytest.mark.filterwarnings("ignore::cod_bayes.fitting.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore::cod_bayes.forecast.fitting.ConvergenceWarning")
 def test_the_second_posterior_s_failed_checks_are_the_fit_s(monkeypatch):
     got = stopped(monkeypatch, lambda result: (result[0], ["r_hat 1.500"], False))
     assert not any("whole" in check for check in got.alone.failed_checks)
@@ -332,7 +332,7 @@ def test_the_second_posterior_s_failed_checks_are_the_fit_s(monkeypatch):
     assert json.loads(got.whole.idata.attrs["failed_checks"]) == ["r_hat 1.500"]
 
 
-@pytest.mark.filterwarnings("ignore::cod_bayes.fitting.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore::cod_bayes.forecast.fitting.ConvergenceWarning")
 def test_an_interrupt_of_the_second_posterior_keeps_the_first(monkeypatch):
     def interrupt(result):
         raise KeyboardInterrupt
@@ -344,7 +344,7 @@ def test_an_interrupt_of_the_second_posterior_keeps_the_first(monkeypatch):
     assert "unconverged" in kept.forecast(1e24).summary()["verdict"].iloc[0]
 
 
-@pytest.mark.filterwarnings("ignore::cod_bayes.fitting.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore::cod_bayes.forecast.fitting.ConvergenceWarning")
 def test_an_interrupt_within_the_second_posterior_keeps_both(monkeypatch):
     said = "interrupted at 9 draws by each of 4 chains"
     with pytest.raises(Interrupted, match=f"whole benchmarks: {said}") as raised:

@@ -45,11 +45,11 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from cod_bayes.backtest import backtest, reliability_figure, scores
     from cod_bayes.commands.show import records
-    from cod_bayes.evidence import EvidenceWarning, read_table
-    from cod_bayes.files import replacing
-    from cod_bayes.rivals import RIVALS
+    from cod_bayes.evaluate.backtest import backtest, reliability_figure, scores
+    from cod_bayes.evaluate.rivals import RIVALS
+    from cod_bayes.evidence.record import EvidenceWarning, read_table
+    from cod_bayes.writing import replacing
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", EvidenceWarning)

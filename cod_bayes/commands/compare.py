@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cod_bayes.compare import Comparison
+    from cod_bayes.decide.compare import Comparison
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -55,8 +55,8 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from cod_bayes.commands.answers import assigned
-    from cod_bayes.compare import compare, mean_score, reaches
-    from cod_bayes.cost import read_cost
+    from cod_bayes.decide.compare import compare, mean_score, reaches
+    from cod_bayes.decide.cost import read_cost
 
     asked: dict[str, tuple[Path, float]] = {}
     for text in arguments.designs:
@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.goal:
         utility = reaches(arguments.goal)
     cost = read_cost(arguments.cost) if arguments.cost else None
-    from cod_bayes.fitting import load
+    from cod_bayes.forecast.fitting import load
 
     fits = {path.resolve(): load(path) for path in {p.resolve(): p for p, _ in asked.values()}}
     found = compare(

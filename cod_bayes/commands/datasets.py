@@ -25,7 +25,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from cod_bayes.commands.ingest import check_suffix, write
-    from cod_bayes.datasets import DATASETS, dataset_table
+    from cod_bayes.evidence.datasets import DATASETS, dataset_table
 
     if arguments.name is not None:
         out = check_suffix(arguments.out or Path(f"{arguments.name}.parquet"))

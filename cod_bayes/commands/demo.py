@@ -35,8 +35,8 @@ def run(arguments: argparse.Namespace) -> int:
         spoken_warnings,
         write,
     )
-    from cod_bayes.fitting import fit
-    from cod_bayes.simulate import simulate
+    from cod_bayes.evaluate.simulate import simulate
+    from cod_bayes.forecast.fitting import fit
 
     arguments.out.mkdir(parents=True, exist_ok=True)
     world = simulate(arguments.seed, items_scale=arguments.items_scale)

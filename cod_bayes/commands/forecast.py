@@ -65,8 +65,8 @@ def run(arguments: argparse.Namespace) -> int:
         spoken_warnings,
         write,
     )
-    from cod_bayes.evidence import read_table
-    from cod_bayes.fitting import Interrupted, fit
+    from cod_bayes.evidence.record import read_table
+    from cod_bayes.forecast.fitting import Interrupted, fit
 
     arguments.out.mkdir(parents=True, exist_ok=True)  # refused before the work, not after
     with spoken_warnings() as warned:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cod_bayes.files import replacing
+from cod_bayes.writing import replacing
 
 if TYPE_CHECKING:
     import pandas as pd

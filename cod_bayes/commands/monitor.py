@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cod_bayes.files import replacing
+from cod_bayes.writing import replacing
 
 if TYPE_CHECKING:
-    from cod_bayes.monitor import Monitored
+    from cod_bayes.decide.monitor import Monitored
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -72,8 +72,8 @@ def run(arguments: argparse.Namespace) -> int:
     if len(arguments.lag) > 2:
         raise ValueError(f"expected --lag MEAN or --lag MEAN SD in decades, got {arguments.lag}")
     from cod_bayes.commands.answers import target_compute
-    from cod_bayes.fitting import load
-    from cod_bayes.monitor import estimate_lag, monitor, monitor_figure
+    from cod_bayes.decide.monitor import estimate_lag, monitor, monitor_figure
+    from cod_bayes.forecast.fitting import load
 
     fit = load(arguments.posterior)
     lag, lag_sd = (*arguments.lag, 0.0)[:2]

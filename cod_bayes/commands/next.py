@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cod_bayes.files import replacing
+from cod_bayes.writing import replacing
 
 if TYPE_CHECKING:
-    from cod_bayes.next_run import NextRun
+    from cod_bayes.decide.next_run import NextRun
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -53,8 +53,8 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from cod_bayes.commands.answers import target_compute
-    from cod_bayes.fitting import load
-    from cod_bayes.next_run import next_figure, next_run
+    from cod_bayes.decide.next_run import next_figure, next_run
+    from cod_bayes.forecast.fitting import load
 
     fit = load(arguments.posterior)
     found = next_run(

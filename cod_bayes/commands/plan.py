@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cod_bayes.plan import Plan
+    from cod_bayes.decide.plan import Plan
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -38,12 +38,12 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from cod_bayes.cost import read_cost
-    from cod_bayes.plan import Goal, plan
+    from cod_bayes.decide.cost import read_cost
+    from cod_bayes.decide.plan import Goal, plan
 
     goals = [Goal.parse(goal) for goal in arguments.goal]
     cost = read_cost(arguments.cost) if arguments.cost else None
-    from cod_bayes.fitting import load
+    from cod_bayes.forecast.fitting import load
 
     found = plan(
         load(arguments.posterior),

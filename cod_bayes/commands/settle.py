@@ -33,8 +33,8 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from cod_bayes.commands.answers import assigned
-    from cod_bayes.files import write_once
-    from cod_bayes.register import read, settle, settlement
+    from cod_bayes.decide.register import read, settle, settlement
+    from cod_bayes.writing import write_once
 
     record = read(arguments.registration)
     pairs = list(arguments.result)

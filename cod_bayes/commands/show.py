@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-    from cod_bayes.fitting import Fit, Forecast
+    from cod_bayes.forecast.fitting import Fit, Forecast
 
 COLUMNS = ["benchmark", "compute", "mean", "sd", "q05", "q25", "q50", "q75", "q95"]
 COLUMNS += ["predictable_share", "verdict"]
@@ -24,8 +24,8 @@ def spoken_warnings() -> Iterator[list[str]]:
 
     The list that is yielded holds them at the end.
     """
-    from cod_bayes.evidence import EvidenceWarning
-    from cod_bayes.fitting import ConvergenceWarning
+    from cod_bayes.evidence.record import EvidenceWarning
+    from cod_bayes.forecast.fitting import ConvergenceWarning
 
     said: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
@@ -87,9 +87,9 @@ def write(
 
     Each is old or new, never a half.
     """
-    from cod_bayes.files import replacing
-    from cod_bayes.plots import forecast_figure
-    from cod_bayes.report import write_report
+    from cod_bayes.show.plots import forecast_figure
+    from cod_bayes.show.report import write_report
+    from cod_bayes.writing import replacing
 
     out.mkdir(parents=True, exist_ok=True)
     with replacing(out / "forecast.csv") as part:

@@ -17,8 +17,8 @@ import pandas as pd
 
 from cod_bayes.ingest import evalplus, every_eval_ever, helm, inspect, lm_eval, opencompass
 from cod_bayes.ingest.answers import Answers
-from cod_bayes.ingest.files import IngestError
-from cod_bayes.ingest.models import join_models, read_models
+from cod_bayes.ingest.compute_of_models import join_models, read_models
+from cod_bayes.ingest.json_logs import IngestError
 from cod_bayes.ingest.table import choose, stack, tabulate
 
 __all__ = ["FORMATS", "IngestError", "Ingested", "ingest"]

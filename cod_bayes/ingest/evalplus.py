@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from cod_bayes.ingest.answers import Answers, Rows
-from cod_bayes.ingest.files import IngestError, OneVersion, field, layout, read_json
+from cod_bayes.ingest.json_logs import IngestError, OneVersion, field, layout, read_json
 
 EXPECTS = "<model>_<backend>_temp_<t>_eval_results.json of EvalPlus"
 TRIAL = "sample"

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from cod_bayes.ingest.answers import Answers, Names, Rows, number
-from cod_bayes.ingest.files import IngestError, at, field, head, layout, read_lines
+from cod_bayes.ingest.json_logs import IngestError, at, field, head, layout, read_lines
 
 EXPECTS = "<uuid>_samples.jsonl of Every Eval Ever"
 TRIAL = "epoch"

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from cod_bayes.ingest.answers import Answers, Rows, number
-from cod_bayes.ingest.files import IngestError, OneVersion, field, layout, read_json
+from cod_bayes.ingest.json_logs import IngestError, OneVersion, field, layout, read_json
 
 EXPECTS = "per_instance_stats.json beside run_spec.json of HELM"
 TRIAL = "train trial"

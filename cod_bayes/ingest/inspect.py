@@ -30,7 +30,15 @@ from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 from cod_bayes.ingest.answers import Answers, Rows, number
-from cod_bayes.ingest.files import IngestError, OneVersion, field, head, layout, parse, read_json
+from cod_bayes.ingest.json_logs import (
+    IngestError,
+    OneVersion,
+    field,
+    head,
+    layout,
+    parse,
+    read_json,
+)
 
 EXPECTS = "<time>_<task>_<id>.eval (or .json) of Inspect"
 TRIAL = "epoch"

@@ -29,7 +29,15 @@ from pathlib import Path
 from typing import Any
 
 from cod_bayes.ingest.answers import Answers, Names, Rows, number
-from cod_bayes.ingest.files import IngestError, OneVersion, at, field, layout, read_json, read_lines
+from cod_bayes.ingest.json_logs import (
+    IngestError,
+    OneVersion,
+    at,
+    field,
+    layout,
+    read_json,
+    read_lines,
+)
 
 EXPECTS = "samples_<task>_<time>.jsonl beside results_<time>.json (lm_eval --log_samples)"
 TRIAL = "answer kept by the filter"

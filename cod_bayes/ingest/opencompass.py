@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from cod_bayes.ingest.answers import Answers, Rows, number
-from cod_bayes.ingest.files import IngestError, field, layout, read_json
+from cod_bayes.ingest.json_logs import IngestError, field, layout, read_json
 
 EXPECTS = "results/<model>/<dataset>.json of OpenCompass (--dump-eval-details)"
 TRIAL = "replica"

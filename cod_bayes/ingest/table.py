@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from cod_bayes.ingest.answers import Answers
-from cod_bayes.ingest.files import IngestError
+from cod_bayes.ingest.json_logs import IngestError
 
 __all__ = ["Choice", "Task", "choose", "stack", "tabulate"]
 

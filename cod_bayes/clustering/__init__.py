@@ -1,0 +1,1 @@
+"""Items of similar difficulty together. Imports `evidence`."""

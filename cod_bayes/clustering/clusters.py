@@ -1,0 +1,175 @@
+"""Clusters of items of similar difficulty, and the rates that a curve may honestly be fitted to.
+
+Two routes, chosen by the number of trials behind each pass rate:
+
+- **mean_shift**: the paper's improved MeanShift (COD 4.1, A.1) where trial noise is small. With
+  counts, one half of each item's trials forms the clusters and the other half gives the rates
+  (binomial thinning), so the noise that placed an item is never the noise that is fitted.
+- **one_cluster**: where it is not, or MeanShift finds a single group. What a few answers sort is
+  luck as much as difficulty: items that a large model happened to solve make a cluster that seems
+  to rise steeply. The mean over all items has no such choice in it, and nu
+  (`cod_bayes.model.statement`) says
+  that they differ.
+
+The switch is where trial noise alone, after smoothing over three models, would move an item as far
+as the largest radius U = sqrt(M) / 10: 0.25 / (n/2) / 3 = 0.01, that is n = 17 trials.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from cod_bayes.clustering.ball_sums import improved_mean_shift, smooth_over_ladder
+from cod_bayes.evidence.record import ladder_of
+
+MIN_TRIALS_FOR_MEAN_SHIFT = 17
+_MIN_ITEMS = 20  # fewer items than two clusters of K = 10: the benchmark is one cluster
+_SLICE = 2**16  # items split or measured at once: bounds the memory
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """The clusters of one benchmark.
+
+    Attributes:
+        route: "one_cluster" or "mean_shift".
+        kind: (cluster,) "cluster", "outliers" or "zero" (no success on the whole ladder).
+        membership: (item, cluster) 1 where the item is in the cluster, else 0.
+        rate: (cluster, model) pass rate over ladder models, NaN where nothing was measured.
+        n_trials: (cluster, model) trials behind each rate; inf for rates without a trial count.
+        chance: (cluster,) chance level, NaN where unknown.
+    """
+
+    route: str
+    kind: np.ndarray
+    membership: np.ndarray
+    rate: np.ndarray
+    n_trials: np.ndarray
+    chance: np.ndarray
+
+    @property
+    def weight(self) -> np.ndarray:
+        """Share of the benchmark's items in each cluster. (cluster,)"""
+        return self.membership.mean(axis=0)
+
+
+def cluster(
+    benchmark: xr.Dataset,
+    rng: np.random.Generator,
+    clusterer: object | None = None,
+    *,
+    whole: bool = False,
+) -> Clusters:
+    """Group the items of one benchmark by how their pass rate grows over the ladder.
+
+    Args:
+        benchmark: dims (item, model), as in `Evidence.benchmarks`; only models of the role
+            "ladder" are looked at.
+        rng: for thinning.
+        clusterer: any scikit-learn clusterer (label -1: outlier) in place of improved MeanShift;
+            it is used whatever the number of trials.
+        whole: one cluster, whatever the number of trials.
+    """
+    ladder = ladder_of(benchmark)
+    rate, n_trials = ladder["rate"].values, ladder["n_trials"].values
+    chance = benchmark["chance"].values
+    del ladder  # a copy of all cells
+
+    if whole or len(rate) < _MIN_ITEMS:
+        return _one(rate, n_trials, chance)
+    present, counted = np.isfinite(rate), np.isfinite(n_trials)
+    typical = np.median(n_trials[present & counted]) if (present & counted).any() else np.inf
+    if clusterer is None and typical < MIN_TRIALS_FOR_MEAN_SHIFT:
+        return _one(rate, n_trials, chance)
+
+    feature, rate, n_trials = _thin(rate, n_trials, rng)
+    labels = _mean_shift_labels(feature, clusterer)
+    names = np.unique(labels)
+    if len(names) == 1:
+        return cluster(benchmark, rng, whole=True)  # of all trials, which are not kept till here
+    kind = np.array([{-2: "zero", -1: "outliers"}.get(k, "cluster") for k in names.tolist()])
+    membership = (labels[:, None] == names).astype(float)
+    return _measure("mean_shift", kind, membership, rate, n_trials, chance)
+
+
+def _mean_shift_labels(feature: np.ndarray, clusterer: object | None) -> np.ndarray:
+    """Labels (item,) of rates (item, model): 0, 1, .., -1 outlier, -2 no success on the ladder."""
+    feature = _fill_along_ladder(feature)
+    zero = ~(feature > 0).any(axis=1)
+    labels = np.full(len(feature), -2)
+    labels[~zero] = -1
+    if (~zero).sum() >= _MIN_ITEMS:
+        smooth = smooth_over_ladder(feature[~zero])
+        if clusterer is None:
+            labels[~zero] = improved_mean_shift(smooth).labels
+        else:
+            labels[~zero] = clusterer.fit(smooth).labels_  # type: ignore[attr-defined]
+    return labels
+
+
+def _one(rate: np.ndarray, n_trials: np.ndarray, chance: np.ndarray) -> Clusters:
+    membership = np.ones((len(rate), 1))
+    return _measure("one_cluster", np.array(["cluster"]), membership, rate, n_trials, chance)
+
+
+def _thin(
+    rate: np.ndarray, n_trials: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Split counted cells in two: features from one half of the trials, rates from the other."""
+    feature, rate, n_trials = rate.copy(), rate.copy(), n_trials.copy()
+    for start in range(0, len(rate), _SLICE):
+        part = slice(start, start + _SLICE)
+        counted = np.isfinite(n_trials[part]) & (n_trials[part] >= 2) & np.isfinite(rate[part])
+        n = np.rint(n_trials[part][counted]).astype(np.int64)
+        y = np.rint(rate[part][counted] * n).astype(np.int64)
+        half = n // 2
+        y_half = rng.hypergeometric(y, n - y, half)
+        feature[part][counted] = y_half / half
+        rate[part][counted] = (y - y_half) / (n - half)
+        n_trials[part][counted] = n - half
+    return feature, rate, n_trials
+
+
+def _fill_along_ladder(feature: np.ndarray) -> np.ndarray:
+    """Missing cells from the item's neighbours on the ladder, for the distance only."""
+    filled = feature.copy()
+    place = np.arange(feature.shape[1])
+    for i in np.flatnonzero(~np.isfinite(feature).all(axis=1)):
+        known = np.isfinite(feature[i])
+        filled[i] = np.interp(place, place[known], feature[i, known]) if known.any() else 0.0
+    return filled
+
+
+def _measure(
+    route: str,
+    kind: np.ndarray,
+    membership: np.ndarray,
+    rate: np.ndarray,
+    n_trials: np.ndarray,
+    chance: np.ndarray,
+) -> Clusters:
+    """Rates and trials per cluster and model."""
+    total = np.zeros((3, membership.shape[1], rate.shape[1]))
+    for start in range(0, len(rate), _SLICE):
+        part = slice(start, start + _SLICE)
+        present = np.isfinite(rate[part])
+        values = np.where(present, [present, rate[part], n_trials[part]], 0.0)
+        total += membership[part].T @ values
+    size, successes, trials = total
+    with np.errstate(invalid="ignore", divide="ignore"):
+        pooled = successes / size
+        known = np.isfinite(chance)
+        level = membership.T @ np.where(known, chance, 0.0) / (membership.T @ known.astype(float))
+    trials = np.where(np.isfinite(trials), trials, np.inf)
+    enough = size > 0
+    return Clusters(
+        route,
+        kind,
+        membership,
+        np.where(enough, pooled, np.nan),
+        np.where(enough, trials, 0.0),
+        level if known.any() else np.full(len(kind), np.nan),
+    )

@@ -1,0 +1,218 @@
+"""Which further run narrows the target's forecast most: preposterior analysis from posterior draws.
+
+A candidate's data y are not known yet, the posterior's draws say what they may be. With s the
+target's measured score on a benchmark,
+
+    E_y Var(s | y) = Var(s - E[s | y]),      reduction = 1 - E_y Var(s | y) / Var(s)
+
+and E[s | y] is the regression of s on y over the draws (Strong, Oakley and Brennan 2014), here
+
+    s = a + sum_j (b_j y_j + c_j y_j^2) + residual,   Var(residual) on n - p degrees of freedom.
+
+A run at compute c is another model: y_j is the arcsine root of its score on benchmark j, with
+shocks of its own, measured on the ladder's trials. What the target shares with it is the curves,
+and above the largest ladder model the random walk of what no curve follows, which the larger ladder
+would have behind it. An anchor is a model of another family with the target's expected score on the
+predictable subset: y is the arcsine root of its score on the rest, plus the scatter of the mapping.
+
+What is left out: the scales of the shocks become better known too, which no regression on y shows
+in full. More trials for models already measured are not offered: their shocks are integrated out of
+the posterior, so it cannot say what a second look at them would show.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from cod_bayes.forecast.fitting import Fit, check_names
+from cod_bayes.forecast.target import radians, worth
+
+_REPEATS = 4  # of every candidate, with fresh shocks: less noise between candidates
+_CANDIDATES = 5
+_BLUE, _ORANGE = "#0072B2", "#D55E00"
+
+
+@dataclass(frozen=True)
+class NextRun:
+    """Candidates and what they are worth.
+
+    Attributes:
+        table: one row per candidate: kind ("run" or "anchor"), benchmark ("" for all), compute
+            (FLOPs, NaN for an anchor), cost (NaN unknown), sd_before, sd_after (root of the mean
+            variance over `benchmarks`, accuracy), reduction (share of that variance), per_cost.
+        target_compute: FLOPs. benchmarks: whose forecast is to be narrowed.
+        failed_checks: of the fit behind it; a posterior that fails any is not to be relied on.
+    """
+
+    table: pd.DataFrame
+    target_compute: float
+    benchmarks: tuple[str, ...]
+    failed_checks: tuple[str, ...]
+
+    @property
+    def best(self) -> pd.Series:
+        """The candidate that reduces the variance most."""
+        return self.table.loc[self.table["reduction"].idxmax()]
+
+    @property
+    def best_per_cost(self) -> pd.Series:
+        """The candidate that reduces it most per unit of cost, of those with a cost."""
+        return self.table.loc[self.table["per_cost"].idxmax()]
+
+    def to_json(self) -> str:
+        """One object: the attributes, `best` and `best_per_cost` as rows of the table."""
+        rows = json.loads(self.table.to_json(orient="records", double_precision=15))
+        return json.dumps(
+            {
+                "target_compute": self.target_compute,
+                "benchmarks": self.benchmarks,
+                "failed_checks": self.failed_checks,
+                "best": rows[int(self.table["reduction"].idxmax())],
+                "best_per_cost": rows[int(self.table["per_cost"].idxmax())],
+                "candidates": rows,
+            },
+            indent=2,
+        )
+
+
+def next_run(
+    fit: Fit,
+    target_compute: float,
+    *,
+    candidates: Sequence[float] | None = None,
+    cost: Sequence[float] | None = None,
+    benchmarks: Sequence[str] | None = None,
+) -> NextRun:
+    """Expected narrowing of the target's forecast by further runs and, with a mapping, anchors.
+
+    Args:
+        target_compute: FLOPs.
+        candidates: compute of the runs, FLOPs; by default five from 0.3 times the smallest ladder
+            model to twice the largest.
+        cost: of each candidate run, any unit; by default its compute.
+        benchmarks: whose forecast is to be narrowed; all by default.
+
+    Raises:
+        ValueError: a compute that is not positive or not below the target's, a cost that is not
+            positive or not one per candidate, a benchmark not in the fit.
+    """
+    if not 0 < target_compute < np.inf:
+        raise ValueError(f"expected target compute > 0 in FLOPs, got {target_compute}")
+    ladder = fit.idata["constant_data"].to_dataset()
+    if candidates is None:
+        ends = 0.3 * ladder["compute"].values.min(), 2 * ladder["compute"].values.max()
+        runs = np.geomspace(*ends, _CANDIDATES)
+        runs = runs[runs < target_compute]
+    else:
+        runs = np.asarray(candidates, float)
+    if not (len(runs) and (runs > 0).all() and (runs < target_compute).all()):
+        raise ValueError(
+            f"expected candidates with compute above 0 and below the target's {target_compute:.4g} "
+            f"FLOPs, got {runs.tolist()}; a run as large as the target is the target"
+        )
+    costs = runs if cost is None else np.asarray(cost, float)
+    if costs.shape != runs.shape or not ((costs > 0) & np.isfinite(costs)).all():
+        raise ValueError(
+            f"expected one cost > 0 for each of {len(runs)} candidates, got {costs.tolist()}"
+        )
+    chosen = tuple(fit.benchmarks if benchmarks is None else benchmarks)
+    if not chosen:
+        raise ValueError(f"expected at least one benchmark of {fit.benchmarks}, got none")
+    check_names(chosen, fit.benchmarks)
+
+    b = [fit.benchmarks.index(name) for name in chosen]
+    grid = np.append(runs, target_compute)
+    drawn = fit.draws(grid, one_run=True)
+    flat = {name: _flat(drawn[name].values)[..., -1] for name in ("score", "subset_score")}
+    target = flat["score"][:, b]
+    variance = target.var(axis=0, ddof=1)
+    rng = np.random.default_rng([int(fit.idata.attrs["random_seed"]), 7])
+    noise = np.sqrt(
+        fit.spec.constants["evaluation_noise"] ** 2 + 0.25 / ladder["trials"].values
+    )  # (benchmark,) radians
+    left = np.zeros((len(runs), len(b)))
+    for seed in range(1, _REPEATS + 1):
+        score = fit.draws(grid, one_run=True, measured=False, model_seed=seed)["score"].values
+        y = radians(_flat(score))
+        y = y + noise[:, None] * rng.standard_normal(y.shape)
+        for j in range(len(runs)):
+            left[j] += residual_variance(target, y[:, :, j]) / _REPEATS
+    rows = [
+        ("run", "", compute, price, after)
+        for compute, price, after in zip(runs, costs, left, strict=True)
+    ]
+    for name, at in zip(chosen, b, strict=True):
+        shown = _anchor(fit, name, flat["subset_score"][:, at], rng)
+        if shown is not None:
+            after = variance.copy()
+            own = chosen.index(name)
+            after[own] = residual_variance(target[:, [own]], shown)[0]
+            rows.append(("anchor", name, np.nan, np.nan, after))
+    table = pd.DataFrame(rows, columns=["kind", "benchmark", "compute", "cost", "after"])
+    after = np.array([row.mean() for row in table.pop("after")])
+    before = variance.mean()
+    table["sd_before"] = np.sqrt(before)
+    table["sd_after"] = np.sqrt(np.minimum(after, before))
+    table["reduction"] = np.clip(1 - after / before, 0, 1) if before > 0 else 0.0
+    table["per_cost"] = table["reduction"] / table["cost"]
+    return NextRun(table, float(target_compute), chosen, fit.failed_checks)
+
+
+def residual_variance(target: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Variance of target (draw, quantity) that a quadratic regression on y (draw, datum) leaves."""
+    spread = y.std(axis=0)
+    varied = spread > 0
+    scaled = (y[:, varied] - y[:, varied].mean(axis=0)) / spread[varied]
+    design = np.column_stack([np.ones(len(y)), scaled, scaled**2])
+    fitted, _, rank, _ = np.linalg.lstsq(design, target, rcond=None)
+    residual = target - design @ fitted
+    return (residual**2).sum(axis=0) / max(len(y) - rank, 1)
+
+
+def _flat(values: np.ndarray) -> np.ndarray:
+    """(chain, draw, ...) -> (draw, ...)."""
+    return values.reshape(-1, *values.shape[2:])
+
+
+def _anchor(
+    fit: Fit, benchmark: str, subset: np.ndarray, rng: np.random.Generator
+) -> np.ndarray | None:
+    """What an anchor as good as the target shows of the rest, (draw, 1); None without a rest."""
+    mapping = fit.mapping(benchmark)
+    if mapping is None:
+        return None
+    rest = mapping.rest(np.full(len(subset), np.median(subset)))
+    own = fit.summary().query("benchmark == @benchmark")
+    trials = fit.idata["constant_data"].to_dataset()["trials"].sel(benchmark=benchmark).item()
+    trials *= worth(own["weight"].to_numpy(), 1 - own["p_predictable"].to_numpy())
+    sd = np.sqrt(fit.spec.constants["mapping_scatter"] ** 2 + 0.25 / trials)
+    return (radians(rest) + sd * rng.standard_t(4, len(rest)))[:, None]
+
+
+def next_figure(found: NextRun) -> Figure:
+    """Expected sd of the target's score after each candidate, and the reduction per cost."""
+    figure = Figure(figsize=(8.4, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    runs = found.table[found.table["kind"] == "run"].sort_values("compute")
+    left.plot(runs["compute"], 100 * runs["sd_after"], "o-", color=_BLUE, label="after the run")
+    left.axhline(100 * found.table["sd_before"].iloc[0], color="grey", ls="--", label="now")
+    for row in found.table[found.table["kind"] == "anchor"].itertuples():
+        left.axhline(100 * row.sd_after, color=_ORANGE, ls=":", label=f"anchor on {row.benchmark}")
+    left.set(xscale="log", xlabel="compute of the run (FLOPs)", ylabel="sd of the target (points)")
+    left.legend(fontsize="small")
+    right.plot(runs["compute"], runs["per_cost"] / runs["per_cost"].max(), "o-", color=_BLUE)
+    right.set(
+        xscale="log",
+        xlabel="compute of the run (FLOPs)",
+        ylabel="reduction per cost, best = 1",
+        ylim=(0, 1.05),
+    )
+    if found.failed_checks:
+        figure.suptitle(f"unconverged: {', '.join(found.failed_checks)}", color=_ORANGE)
+    return figure

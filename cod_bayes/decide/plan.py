@@ -1,0 +1,243 @@
+"""How much compute reaches a goal.
+
+With goals s_b on benchmarks b, the chance that a target of compute C reaches them all is
+
+    P(C) = share of posterior draws in which score_b(C) >= s_b for every b
+
+`Fit.draws` shows one world per draw, the same at every compute and on every benchmark, so goals
+are met jointly or not. Where P rises with C it is the distribution function of the compute that
+the goals require, and its quantile p is
+
+    C_p = the smallest C of the range with P(C) >= p
+
+A ceiling, or an uncertainty that grows with distance, can keep P below p: there is no C_p then, and
+max P says how far the goals can be reached at all. P may also fall again beyond C_p: the smallest P
+at any larger compute is stated.
+
+The range goes from the smallest ladder compute to `decades` (default 5) beyond the largest. Scores
+are drawn at four computes per decade and interpolated linearly in log10 C, draw by draw; P is then
+taken at 40 computes per decade.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from cod_bayes.decide.cost import CostRecord
+from cod_bayes.forecast.fitting import Fit, check_names
+from cod_bayes.writing import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+QUANTILES = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
+_PER_DECADE = 4  # of drawn computes; what interpolation costs is below half a point of score
+_FINE = 10  # interpolated computes from one drawn compute to the next
+_SLACK = 0.02  # of P beyond C_p, for the noise of draws
+
+
+@dataclass(frozen=True)
+class Goal:
+    """score >= at_least on a benchmark; at_least is a rate in (0, 1)."""
+
+    benchmark: str
+    at_least: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.at_least < 1:
+            raise ValueError(
+                f"expected a goal between 0 and 1 on {self.benchmark!r}, got {self.at_least}; "
+                "write 0.85 for 85 %"
+            )
+
+    def __str__(self) -> str:
+        return f"{self.benchmark}>={self.at_least:g}"
+
+    @classmethod
+    def parse(cls, text: str) -> Goal:
+        """ "GSM8K>=0.85"; the name may contain anything.
+
+        Raises:
+            ValueError: no ">=", no name, or no rate in (0, 1).
+        """
+        name, _, rate = (part.strip() for part in text.rpartition(">="))
+        try:
+            at_least = float(rate)
+        except ValueError:
+            at_least = np.nan
+        if not name or np.isnan(at_least):
+            raise ValueError(f"expected a goal such as GSM8K>=0.85, a rate, got {text!r}")
+        return cls(name, at_least)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The answer; symbols as in the module, computes in FLOPs.
+
+    Attributes:
+        curve: compute, probability (of all goals), and P of each goal alone under its text.
+        compute_at_probability: C_p; None where P stays below p in the range.
+        lowest_beyond: the smallest P at any larger compute of the range; None without C_p.
+        quantiles: q05 .. q95 of the compute required; None where not reached.
+        p_reachable: max P in the range.
+        cost: of C_p, as `CostRecord.summary`; None without a record or without C_p.
+        failed_checks: of the fit behind it.
+    """
+
+    goals: tuple[Goal, ...]
+    probability: float
+    curve: pd.DataFrame
+    compute_at_probability: float | None
+    lowest_beyond: float | None
+    quantiles: dict[str, float | None]
+    p_reachable: float
+    record: CostRecord | None
+    cost: dict[str, dict[str, float]] | None
+    failed_checks: tuple[str, ...]
+
+    @property
+    def holds_beyond(self) -> bool | None:
+        """Whether P stays at p, up to 0.02, at all larger computes; None without C_p."""
+        return (
+            None if self.lowest_beyond is None else self.lowest_beyond >= self.probability - _SLACK
+        )
+
+    @property
+    def compute_range(self) -> tuple[float, float]:
+        """First and last compute looked at."""
+        return float(self.curve["compute"].iloc[0]), float(self.curve["compute"].iloc[-1])
+
+    def to_dict(self) -> dict[str, object]:
+        """All but the curve, ready for JSON."""
+        return {
+            "goals": [asdict(goal) for goal in self.goals],
+            "probability": self.probability,
+            "compute_at_probability": self.compute_at_probability,
+            "holds_beyond": self.holds_beyond,
+            "lowest_beyond": self.lowest_beyond,
+            "quantiles": self.quantiles,
+            "p_reachable": self.p_reachable,
+            "compute_range": list(self.compute_range),
+            "cost": self.cost,
+            "cost_record": None if self.record is None else self.record.to_dict(),
+            "failed_checks": list(self.failed_checks),
+        }
+
+    def write(self, out: Path) -> None:
+        """plan.json, plan.csv (the curve) and plan.png in `out`; each is old or new."""
+        out.mkdir(parents=True, exist_ok=True)
+        with replacing(out / "plan.json") as part:
+            part.write_text(json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
+        with replacing(out / "plan.csv") as part:
+            self.curve.to_csv(part, index=False)
+        with replacing(out / "plan.png") as part:
+            plan_figure(self).savefig(part, dpi=150, format="png")
+
+
+def plan(
+    fit: Fit,
+    goals: Sequence[Goal | str],
+    probability: float = 0.9,
+    *,
+    cost: CostRecord | None = None,
+    decades: float = 5.0,
+) -> Plan:
+    """The compute that reaches all goals with the given probability.
+
+    Args:
+        goals: `Goal`, or text as "GSM8K>=0.85".
+        probability: p, in (0, 1).
+        decades: how far beyond the largest ladder model to look.
+
+    Raises:
+        ValueError: no goals, an unknown benchmark, a goal or p outside (0, 1), decades <= 0.
+    """
+    asked = tuple(Goal.parse(goal) if isinstance(goal, str) else goal for goal in goals)
+    if not asked:
+        raise ValueError("expected at least one goal, such as GSM8K>=0.85, got none")
+    if not 0 < probability < 1:
+        raise ValueError(f"expected a probability between 0 and 1, got {probability}")
+    if not 0 < decades < np.inf:
+        raise ValueError(f"expected decades > 0 beyond the ladder, got {decades}")
+    check_names([goal.benchmark for goal in asked], fit.benchmarks)
+
+    ladder = np.log10(fit.idata["constant_data"].to_dataset()["compute"].values)
+    low, high = ladder.min(), ladder.max() + decades
+    x = np.linspace(low, high, int(np.ceil((high - low) * _PER_DECADE)) + 1)
+    named = list(dict.fromkeys(goal.benchmark for goal in asked))
+    score = fit.draws(10**x, benchmarks=named)["score"].stack(sample=("chain", "draw"))
+    met = [
+        _refined(score.sel(benchmark=goal.benchmark).transpose("sample", "compute").values)
+        >= goal.at_least
+        for goal in asked
+    ]
+    flops = 10 ** _refined(x[None])[0]
+    together = np.logical_and.reduce(met).mean(axis=0)
+    alone = {str(goal): m.mean(axis=0) for goal, m in zip(asked, met, strict=True)}
+    at = _first(flops, together, probability)
+    return Plan(
+        goals=asked,
+        probability=probability,
+        curve=pd.DataFrame({"compute": flops, "probability": together} | alone),
+        compute_at_probability=at,
+        lowest_beyond=None if at is None else float(together[flops >= at].min()),
+        quantiles={name: _first(flops, together, q) for name, q in QUANTILES.items()},
+        p_reachable=float(together.max()),
+        record=cost,
+        cost=None if cost is None or at is None else cost.summary(at),
+        failed_checks=fit.failed_checks,
+    )
+
+
+def plan_figure(plan: Plan) -> Figure:
+    """P(goals) against compute, each goal alone where there are several, and C_p."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    axis = figure.subplots()
+    compute = plan.curve["compute"]
+    goals = list(map(str, plan.goals))
+    together = "all goals" if len(goals) > 1 else goals[0]
+    axis.plot(compute, 100 * plan.curve["probability"], color="#0072B2", lw=2.5, label=together)
+    for i, goal in enumerate(goals if len(goals) > 1 else [], start=1):
+        axis.plot(compute, 100 * plan.curve[goal], f"C{i}--", lw=1, label=goal)
+    axis.axhline(100 * plan.probability, color="#999999", lw=0.8, ls="--")
+    title = f"{100 * plan.probability:g} %: "
+    if plan.compute_at_probability is None:
+        title += f"not reachable, at most {100 * plan.p_reachable:.1f} %"
+    else:
+        axis.axvline(plan.compute_at_probability, color="#D55E00", lw=1)
+        title += f"{plan.compute_at_probability:.3g} FLOPs"
+    if plan.failed_checks:
+        failed = ", ".join(plan.failed_checks)
+        figure.suptitle(f"unconverged: {failed}", color="#D55E00", fontsize="small")
+    axis.set(xscale="log", ylim=(0, 102), title=title)
+    axis.set(xlabel="compute (FLOPs)", ylabel="probability of reaching the goal (%)")
+    axis.legend(fontsize="small")
+    return figure
+
+
+def _refined(values: np.ndarray) -> np.ndarray:
+    """(row, point) -> (row, _FINE (point - 1) + 1), linear between neighbours."""
+    share = np.arange(_FINE) / _FINE
+    steps = values[:, :-1, None] + share * np.diff(values, axis=1)[:, :, None]
+    return np.concatenate([steps.reshape(len(values), -1), values[:, -1:]], axis=1)
+
+
+def _first(flops: np.ndarray, chance: np.ndarray, p: float) -> float | None:
+    """The smallest compute with chance >= p, linear in log10 compute between neighbours."""
+    reached = np.flatnonzero(chance >= p)
+    if len(reached) == 0:
+        return None
+    i = reached[0]
+    if i == 0:
+        return float(flops[0])
+    share = (p - chance[i - 1]) / (chance[i] - chance[i - 1])
+    return float(flops[i - 1] * (flops[i] / flops[i - 1]) ** share)

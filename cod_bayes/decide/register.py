@@ -1,0 +1,193 @@
+"""A forecast written down before the training, and scored after it.
+
+A registration holds, per benchmark and compute, the quantiles q_tau of the forecast at
+tau = 0.5 %, 1 %, .. 99.5 %, with what is needed to tell where they came from: hashes of the
+evidence, the model's specification and the posterior, the seed, versions and failed checks.
+`sha256` is the hash of all the rest. It reveals a careless change, not one by someone who
+computes it anew: publish it, dated, where others can see it.
+
+When the score y is known,
+
+    error   = q_0.5 - y
+    CRPS    = 2 mean_tau (1{y < q_tau} - tau) (q_tau - y)      over tau = 0.5 %, 1.5 %, .. 99.5 %
+    inside  = q_0.25 <= y <= q_0.75, and q_0.05 <= y <= q_0.95
+
+the CRPS being the midpoint rule of its integral over quantile scores (Gneiting and Ranjan 2011).
+PIT and log score are those of `cod_bayes.evaluate.scoring` with the same 100 quantiles as draws.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cod_bayes.evaluate.scoring import log_score, pit
+from cod_bayes.forecast.fitting import Fit, check_names
+from cod_bayes.writing import write_once
+
+FORMAT = "cod-bayes registration 1"
+LEVELS = np.arange(1, 200) / 200
+_MIDPOINTS = slice(None, None, 2)  # of the LEVELS: (i - 1/2) / 100
+
+
+def register(
+    fit: Fit, compute: float | list[float] | np.ndarray, posterior: str | Path
+) -> dict[str, Any]:
+    """The forecast at each compute (FLOPs) as a record for `write`.
+
+    posterior: the file that `fit` was loaded from, or saved to.
+
+    Raises:
+        ValueError: a compute that is not positive and finite.
+    """
+    draws = fit.draws(compute)["score"]
+    forecasts = []
+    for name in fit.benchmarks:
+        for flops in draws["compute"].values:
+            score = draws.sel(benchmark=name, compute=flops).values
+            forecasts.append(
+                {
+                    "benchmark": name,
+                    "compute": float(flops),
+                    "mean": float(score.mean()),
+                    "sd": float(score.std()),
+                    "quantiles": np.quantile(score, LEVELS).tolist(),
+                }
+            )
+    attrs = fit.idata.attrs
+    record: dict[str, Any] = {
+        "format": FORMAT,
+        "created": datetime.now(UTC).date().isoformat(),
+        "model": str(attrs["model"]),
+        "spec_sha256": hashlib.sha256(str(attrs["spec"]).encode()).hexdigest(),
+        "evidence_digest": str(attrs["evidence_digest"]),
+        "posterior_sha256": hashlib.sha256(Path(posterior).read_bytes()).hexdigest(),
+        "random_seed": int(attrs["random_seed"]),
+        "versions": {
+            "cod_bayes of the fit": str(attrs["version"]),
+            "cod_bayes": metadata.version("cod-bayes"),
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+        "failed_checks": list(fit.failed_checks),
+        "levels": LEVELS.tolist(),
+        "forecasts": forecasts,
+    }
+    return record | {"sha256": digest(record)}
+
+
+def digest(record: Mapping[str, Any]) -> str:
+    """SHA-256 of a record without its own `sha256`."""
+    rest = {name: value for name, value in record.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def write(record: Mapping[str, Any], path: str | Path) -> None:
+    """As JSON, to a new file.
+
+    Raises:
+        FileExistsError: a registration is never overwritten.
+    """
+    write_once(Path(path), json.dumps(record, indent=1, allow_nan=False) + "\n")
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """A registration that is what it was when written.
+
+    Raises:
+        ValueError: another kind of file, or an altered one.
+    """
+    try:
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: expected a registration in JSON: {error}") from error
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        got = record.get("format") if isinstance(record, dict) else type(record).__name__
+        raise ValueError(f"{path}: expected a file of the format {FORMAT!r}, got {got!r}")
+    if digest(record) != record.get("sha256"):
+        raise ValueError(
+            f"{path}: expected contents of sha256 {record.get('sha256')}, got {digest(record)}; "
+            "the registration was altered: take it from where it was kept"
+        )
+    return record
+
+
+def settle(
+    record: Mapping[str, Any], results: Mapping[str, float], compute: float | None = None
+) -> pd.DataFrame:
+    """Score a registration by what came true.
+
+    Args:
+        results: benchmark -> score, a rate in [0, 1]; benchmarks may be missing.
+        compute: which of the registered computes was trained; needed where there are several.
+
+    Returns:
+        benchmark, compute, actual, median, error, crps, in50, in90, pit, log_score; one row per
+        result, in the order of the registration.
+
+    Raises:
+        ValueError: no results, unknown benchmarks, scores outside [0, 1], a compute that is not
+            registered or not told.
+    """
+    rows = record["forecasts"]
+    if not results:
+        raise ValueError("expected results, benchmark -> score, got none")
+    check_names(list(results), list(dict.fromkeys(row["benchmark"] for row in rows)))
+    for name, score in results.items():
+        if not 0 <= score <= 1:
+            raise ValueError(
+                f"expected a score in [0, 1] on {name!r}, got {score}; write 0.85 for 85 %"
+            )
+    known = sorted({row["compute"] for row in rows})
+    if compute is None and len(known) == 1:
+        compute = known[0]
+    at = [c for c in known if compute is not None and np.isclose(c, compute, rtol=1e-6)]
+    if not at:
+        raise ValueError(f"expected one of the registered computes {known}, got {compute}")
+    scored = []
+    for row in rows:
+        if row["compute"] not in at or row["benchmark"] not in results:
+            continue
+        y, q = float(results[row["benchmark"]]), np.array(row["quantiles"])
+        q05, q25, q50, q75, q95 = np.interp([0.05, 0.25, 0.5, 0.75, 0.95], LEVELS, q)
+        x, tau = q[_MIDPOINTS], LEVELS[_MIDPOINTS]
+        scored.append(
+            {
+                "benchmark": row["benchmark"],
+                "compute": row["compute"],
+                "actual": y,
+                "median": q50,
+                "error": q50 - y,
+                "crps": float(2 * np.mean(((y < x) - tau) * (x - y))),
+                "in50": bool(q25 <= y <= q75),
+                "in90": bool(q05 <= y <= q95),
+                "pit": float(pit(x, y)),
+                "log_score": float(log_score(x, y)),
+            }
+        )
+    return pd.DataFrame(scored)
+
+
+def settlement(record: Mapping[str, Any], table: pd.DataFrame) -> dict[str, Any]:
+    """The scores of `settle` with what they belong to, ready for JSON."""
+    return {
+        "format": "cod-bayes settlement 1",
+        "settled": datetime.now(UTC).date().isoformat(),
+        "registration_sha256": record["sha256"],
+        "registered": record["created"],
+        "failed_checks": record["failed_checks"],
+        "scores": json.loads(table.to_json(orient="records", double_precision=15)),
+        "mean_absolute_error": float(table["error"].abs().mean()),
+        "mean_crps": float(table["crps"].mean()),
+        "coverage50": float(table["in50"].mean()),
+        "coverage90": float(table["in90"].mean()),
+    }

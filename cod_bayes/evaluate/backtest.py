@@ -1,0 +1,394 @@
+"""What the forecasts would have been worth: hide the largest models, forecast them, look.
+
+For every benchmark and family of an evidence, models ordered by compute, C_1 < C_2 < ... < C_n,
+
+    problem k:  forecast the score of model n - k from models 1 .. n - k - 1      k = 0 .. K - 1
+
+(a rolling origin: what is larger than the target does not exist yet), as long as three different
+computes remain below the target. Anchors and models of unknown compute take no part; targets with
+results are models like the others. The score is the mean rate over the items that the target
+answered, and only these items are forecast. Benchmarks that have the same target make one problem:
+a Bayesian model fits them jointly, as a user would; a rival sees one at a time.
+
+    problems     Evidence -> list of Problem
+    run_problem  Problem, method, seed -> rows         pure: any executor may run it, in any order
+    run          list of Problem -> table of rows      in parallel, kept on disk as they finish
+    backtest     Evidence -> table of rows
+
+A method is one of `rivals.RIVALS`, or a Bayesian model (a name or TOML file,
+`cod_bayes.forecast.fitting`).
+One row is one forecast with its outcome (`COLUMNS`), scores as in `cod_bayes.evaluate.scoring`. A
+method
+that fails on a problem leaves rows of NaN with the reason in `error`.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from threadpoolctl import threadpool_limits
+
+from cod_bayes.evaluate.rivals import RIVALS
+from cod_bayes.evaluate.scoring import score_table, summarise
+from cod_bayes.evidence.record import Evidence, read_table
+from cod_bayes.model.spec import load_spec
+from cod_bayes.writing import replacing
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.figure import Figure
+
+Row = dict[str, Any]
+Key = tuple[str, str, int, str]  # problem, method, seed, digest of the evidence
+
+DRAWS = 2000  # of a rival
+_FEWEST_COMPUTES = 3  # below a target
+_TEXT = ["benchmark", "family", "target", "method", "verdict", "failed_checks", "error"]
+_TEXT += ["problem", "digest"]
+COLUMNS = ["benchmark", "family", "target", "target_compute", "method", "actual", "mean", "median"]
+COLUMNS += ["q05", "q25", "q75", "q95", "crps", "log_score", "seconds", "pit", "verdict"]
+COLUMNS += ["failed_checks", "subset_mean", "subset_actual", "error", "problem", "seed", "digest"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One target to forecast, on one or more benchmarks, from the ladder below it.
+
+    `evidence` has the ladder and that one target, whose results are the answer; `family` is a
+    heading that score tables group by.
+    """
+
+    id: str
+    family: str
+    evidence: Evidence
+
+    def __post_init__(self) -> None:
+        if (count := int((self.evidence.models["role"] == "target").sum())) != 1:
+            raise ValueError(
+                f"problem {self.id!r}: expected one target, got {count}; make a problem of each"
+            )
+
+    @property
+    def target(self) -> str:
+        models = self.evidence.models
+        return str(models.index[models["role"] == "target"][0])
+
+    @property
+    def compute(self) -> float:
+        """Of the target, FLOPs."""
+        return float(self.evidence.models.loc[self.target, "compute"])
+
+    def answers(self, benchmark: str) -> xr.DataArray:
+        """The target's rates, (item,)."""
+        return self.evidence.benchmarks[benchmark]["rate"].sel(model=self.target)
+
+    def actual(self, benchmark: str) -> float:
+        return float(self.answers(benchmark).mean())
+
+
+def problems(evidence: Evidence, targets: int = 2) -> list[Problem]:
+    """The rolling origin of every benchmark and family: see the module.
+
+    Each of `Evidence.single_scores` is a problem of its own; a target's others are fitted together.
+
+    Raises:
+        ValueError: fewer than one target is asked for, or no ladder is long enough for any.
+    """
+    if targets < 1:
+        raise ValueError(f"expected at least 1 target, got {targets}")
+    models = evidence.models
+    models = models[np.isfinite(models["compute"]) & (models["role"] != "anchor")]
+    benchmarks: dict[str, list[str]] = {}  # by target
+    for name, data in evidence.benchmarks.items():
+        here = models[models.index.isin(data["model"].values)]
+        for _, family in here.groupby("family", sort=False):
+            enough = [
+                target
+                for target, compute in family["compute"].items()
+                if family["compute"][family["compute"] < compute].nunique() >= _FEWEST_COMPUTES
+            ]
+            for target in enough[-targets:]:
+                benchmarks.setdefault(str(target), []).append(name)
+    if not benchmarks:
+        raise ValueError(
+            f"expected a family of at least {_FEWEST_COMPUTES + 1} models of different compute on "
+            "one benchmark, got none; a backtest needs three models below the one it hides"
+        )
+    table = evidence.to_table()
+    largest_first = models.loc[models.index.isin(benchmarks)].iloc[::-1]
+    alone = set(evidence.single_scores)
+    found = []
+    for target in largest_first.sort_values("family", kind="stable").index:
+        names = benchmarks[str(target)]
+        if together := [name for name in names if name not in alone]:
+            found.append(_problem(table, str(target), together))
+        for name in [name for name in names if name in alone]:
+            own = _problem(table, str(target), [name])
+            found.append(replace(own, id=f"{own.id}/{name}"))
+    return found
+
+
+def _problem(table: pd.DataFrame, target: str, benchmarks: list[str]) -> Problem:
+    mine = table["model"] == target
+    first = table[mine].iloc[0]
+    family, compute = str(first["family"]), first["compute"]
+    answered = pd.MultiIndex.from_frame(table.loc[mine, ["benchmark", "item"]])
+    kept = (table["family"] == family) & (table["role"] != "anchor")
+    kept &= mine | (table["compute"] < compute)
+    kept &= table["benchmark"].isin(benchmarks)
+    kept &= pd.MultiIndex.from_frame(table[["benchmark", "item"]]).isin(answered)
+    role = np.where(mine, "target", "ladder")
+    with warnings.catch_warnings():  # the whole evidence has been read with its warnings
+        warnings.simplefilter("ignore")
+        evidence = read_table(table.assign(role=role)[kept])
+    return Problem(f"{family}/{target}", family, evidence)
+
+
+# --- one problem ---------------------------------------------------------------------------------
+
+
+def run_problem(problem: Problem, method: str, seed: int = 0) -> list[Row]:
+    """One row per benchmark of the problem; a failure is a row with its reason."""
+    head = {
+        "family": problem.family,
+        "target": problem.target,
+        "target_compute": problem.compute,
+        "method": method,
+        "problem": problem.id,
+        "seed": seed,
+        "digest": problem.evidence.digest,
+    }
+    forecasts = _rivals if method in RIVALS else _bayesian
+    found = forecasts(problem, method, seed)
+    return [{"benchmark": name} | head | row for name, row in found.items()]
+
+
+def _rivals(problem: Problem, method: str, seed: int) -> dict[str, Row]:
+    rows = {}
+    for name, data in problem.evidence.benchmarks.items():
+        start, actual = time.perf_counter(), problem.actual(name)
+        rng = np.random.default_rng(seed)
+        try:
+            draws = RIVALS[method](data, np.array([problem.compute]), rng, DRAWS)
+            row: Row = summarise(draws[:, 0], actual)
+        except Exception as error:
+            row = _failure(error, actual)
+        rows[name] = row | {"seconds": time.perf_counter() - start}
+    return rows
+
+
+def _bayesian(problem: Problem, method: str, seed: int) -> dict[str, Row]:
+    """A joint fit; its time is shared out equally."""
+    names = list(problem.evidence.benchmarks)
+    start = time.perf_counter()
+    try:
+        rows = _joint_fit(problem, method, seed)
+    except Exception as error:
+        rows = {name: _failure(error, problem.actual(name)) for name in names}
+    seconds = (time.perf_counter() - start) / len(names)
+    return {name: row | {"seconds": seconds} for name, row in rows.items()}
+
+
+def _joint_fit(problem: Problem, model: str, seed: int) -> dict[str, Row]:
+    from cod_bayes.forecast.fitting import fit  # PyMC: seconds to import, and no rival needs it
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the checks that failed are in the rows
+        fitted = fit(problem.evidence, model=model, random_seed=seed, progressbar=False)
+        outlook = fitted.forecast([problem.compute])
+    verdicts = outlook.summary().set_index("benchmark")["verdict"]
+    draws = outlook.draws.isel(compute=0).stack(sample=("chain", "draw"))
+    rows: dict[str, Row] = {}
+    for name in problem.evidence.benchmarks:
+        subset = draws["subset_score"].sel(benchmark=name).values
+        weight = fitted.subset_weight(name)
+        known = np.isfinite(subset).all()
+        rows[name] = summarise(draws["score"].sel(benchmark=name).values, problem.actual(name)) | {
+            "verdict": verdicts[name],
+            "failed_checks": ", ".join(fitted.failed_checks),
+            "subset_mean": subset.mean() if known else np.nan,
+            "subset_actual": np.average(problem.answers(name), weights=weight) if known else np.nan,
+        }
+    return rows
+
+
+def _failure(error: Exception, actual: float) -> Row:
+    return {"actual": actual, "error": f"{type(error).__name__}: {error}"}
+
+
+# --- many problems -------------------------------------------------------------------------------
+
+
+def backtest(
+    evidence: Evidence,
+    targets: int = 2,
+    methods: Sequence[str] = ("cod", *RIVALS),
+    executor: Executor | None = None,
+    random_seed: int = 0,
+    progressbar: bool = True,
+    out: str | Path | None = None,
+) -> pd.DataFrame:
+    """Forecast the `targets` largest models of every benchmark and family, and score that.
+
+    Returns `COLUMNS`, one row per benchmark, target and method; `run` says what the rest means.
+    """
+    return run(problems(evidence, targets), methods, executor, random_seed, progressbar, out)
+
+
+def run(
+    problems: Sequence[Problem],
+    methods: Sequence[str] = ("cod", *RIVALS),
+    executor: Executor | None = None,
+    random_seed: int = 0,
+    progressbar: bool = True,
+    out: str | Path | None = None,
+) -> pd.DataFrame:
+    """All methods on all problems: `COLUMNS`, in the order of problems and methods.
+
+    Args:
+        executor: None starts a process per core (`workers`), which needs the caller's script to
+            be under `if __name__ == "__main__":`.
+        out: a folder. Rows are kept in its backtest.csv as they finish, and those that it has
+            already (same problem, method, seed and evidence; failures too) are not run again.
+            A method that has changed under the same name is not noticed: use a fresh folder.
+
+    Raises:
+        ValueError: an unknown method, two problems of one id, or a foreign backtest.csv.
+    """
+    for method in methods:
+        if method not in RIVALS:
+            load_spec(method)
+    if len({problem.id for problem in problems}) < len(problems):
+        raise ValueError("expected problems with different ids, got one twice; rename it")
+    file = Path(out) / "backtest.csv" if out is not None else None
+    done = _read(file) if file is not None and file.exists() else {}
+    tasks = {
+        (problem.id, method, random_seed, problem.evidence.digest): (problem, method, random_seed)
+        for problem in problems
+        for method in methods
+    }
+    missing = {key: task for key, task in tasks.items() if key not in done}
+    for key, rows in _run_all(missing, executor, progressbar):
+        done[key] = rows
+        if file is not None:
+            _write(done, file)
+    return _frame([row for key in tasks for row in done[key]])
+
+
+def _run_all(
+    tasks: dict[Key, tuple[Problem, str, int]], executor: Executor | None, progressbar: bool
+) -> Iterator[tuple[Key, list[Row]]]:
+    """Results as they finish. What has not begun is given up when the caller stops."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    if not tasks:
+        return
+    progress = Progress(console=Console(stderr=True), disable=not progressbar)
+    with nullcontext(executor) if executor is not None else workers() as pool, progress:
+        bar = progress.add_task("Backtest", total=len(tasks))
+        futures = {pool.submit(run_problem, *task): key for key, task in tasks.items()}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+                progress.advance(bar)
+        finally:
+            for future in futures:
+                future.cancel()
+
+
+def workers(count: int | None = None) -> ProcessPoolExecutor:
+    """Fresh processes, one per core if None, each on one thread."""
+    return ProcessPoolExecutor(
+        count or os.cpu_count(), multiprocessing.get_context("spawn"), _on_one_thread
+    )
+
+
+def _on_one_thread() -> None:
+    os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"  # loaded later
+    threadpool_limits(1)  # loaded already
+
+
+def _frame(rows: list[Row]) -> pd.DataFrame:
+    table = pd.DataFrame(rows, columns=COLUMNS).astype({"seed": int})
+    text = table[_TEXT].astype(object)
+    return table.assign(**text.where(text.notna(), "").astype(str))
+
+
+def _write(done: dict[Key, list[Row]], file: Path) -> None:
+    """The whole file anew, then moved into place: never a torn row, nor half a joint fit."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(file) as part:
+        _frame([row for rows in done.values() for row in rows]).to_csv(part, index=False)
+
+
+def _read(file: Path) -> dict[Key, list[Row]]:
+    table = pd.read_csv(file, dtype=str, keep_default_na=False)  # a benchmark may be called NA
+    if list(table.columns) != COLUMNS:
+        raise ValueError(
+            f"{file}: expected the columns of a backtest, got {', '.join(table.columns)}; "
+            "move it or choose another folder"
+        )
+    numbers = [name for name in COLUMNS if name not in _TEXT]
+    table = table.assign(**table[numbers].replace("", "nan").astype(float))
+    done: dict[Key, list[Row]] = {}
+    for row in table.to_dict("records"):
+        key = (row["problem"], row["method"], int(row["seed"]), row["digest"])
+        done.setdefault(key, []).append({str(name): value for name, value in row.items()})
+    return done
+
+
+# --- what it says --------------------------------------------------------------------------------
+
+
+def scores(rows: pd.DataFrame) -> pd.DataFrame:
+    """`scoring.score_table` of the forecasts that were made; failures are left out."""
+    made = rows[rows["crps"].notna()]
+    if made.empty:
+        reasons = rows["error"].unique()[:3]
+        raise ValueError(f"expected forecasts to score, got none: {'; '.join(reasons)}")
+    return score_table(made)
+
+
+def reliability_figure(rows: pd.DataFrame) -> Figure:
+    """Coverage of central intervals against their nominal level, and a PIT histogram per method.
+
+    A central interval of level p holds the outcome where |PIT - 1/2| <= p / 2.
+    """
+    from matplotlib.figure import Figure
+
+    colours = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
+    lines = ["-", "--", ":"]  # Okabe-Ito, then the same dashed
+    made = rows[rows["crps"].notna()]
+    methods = list(made["method"].unique())
+    columns = min(len(methods) + 1, 3)
+    height = -(-(len(methods) + 1) // columns)
+    figure = Figure(figsize=(4.2 * columns, 3.4 * height), layout="constrained")
+    axes = figure.subplots(height, columns, squeeze=False).ravel()
+    nominal = np.linspace(0, 1, 101)
+    axes[0].plot([0, 1], [0, 1], color="grey", lw=0.8)
+    for k, method in enumerate(methods):
+        pit = made.loc[made["method"] == method, "pit"].to_numpy()
+        colour = colours[k % len(colours)]
+        coverage = (np.abs(pit - 0.5)[:, None] <= nominal / 2).mean(axis=0)
+        style = lines[k // len(colours) % len(lines)]
+        axes[0].plot(nominal, coverage, style, color=colour, label=f"{method} ({len(pit)})")
+        axes[k + 1].hist(pit, bins=10, range=(0, 1), color=colour, edgecolor="white")
+        axes[k + 1].axhline(len(pit) / 10, color="grey", lw=0.8)
+        axes[k + 1].set(title=method, xlabel="PIT", ylabel="forecasts")
+    axes[0].set(xlabel="nominal level of the interval", ylabel="share of outcomes inside")
+    axes[0].legend(fontsize="small")
+    for axis in axes[len(methods) + 1 :]:
+        axis.axis("off")
+    return figure

@@ -1,0 +1,1 @@
+"""What was measured: models, benchmarks, items, compute. Imports `writing` alone."""

@@ -1,0 +1,159 @@
+"""The user's table of models: the training compute that no log records.
+
+One row per model, as CSV or DataFrame:
+
+    model                       the name that the logs use
+    compute | params, tokens    training FLOPs, or parameters and training tokens (C = 6 N D)
+    family, role                optional: role is "ladder" (default), "target" or "anchor", which
+                                needs no compute
+
+Other columns are ignored.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cod_bayes.evidence.record import ROLES
+from cod_bayes.ingest.json_logs import IngestError
+
+__all__ = ["join_models", "read_models"]
+
+NUMBERS = ("compute", "params", "tokens")
+TEXTS = ("family", "role")
+
+
+def read_models(source: str | Path | pd.DataFrame) -> pd.DataFrame:
+    """Index "model"; the columns compute, params, tokens, family, role that have any value.
+
+    Raises IngestError, naming the row, for a column that is missing, a number that is none or not
+    positive, an unknown role, a model without compute, and two rows that differ on one model.
+    """
+    found: dict[str, dict[str, float | str]] = {}
+    for where, row in _rows(source):
+        model = row.get("model", "")
+        if not model:
+            raise IngestError(f"{where}: expected the name of a model, got an empty cell")
+        one: dict[str, float | str] = {c: _positive(row.get(c, ""), c, where) for c in NUMBERS}
+        one |= {c: row.get(c, "") for c in TEXTS}
+        if one["role"] not in ("", *ROLES):
+            raise IngestError(f"{where}: expected a role ({', '.join(ROLES)}), got {one['role']!r}")
+        unknown = np.isnan(one["compute"]) and np.isnan([one["params"], one["tokens"]]).any()
+        if unknown and one["role"] != "anchor":
+            raise IngestError(
+                f"{where}: expected compute (training FLOPs), or params and tokens, of model "
+                f"{model!r}, got empty cells; fill them in, or make it an anchor, or remove it"
+            )
+        if repr(found.setdefault(model, one)) != repr(one):
+            raise IngestError(f"{where}: model {model!r} has two rows that differ; keep one")
+    if not found:
+        raise IngestError(f"{_name(source)}: expected one row per model, got none")
+    table = pd.DataFrame.from_dict(found, orient="index").rename_axis("model")
+    return table.loc[:, [bool((table[c].notna() & (table[c] != "")).any()) for c in table]]
+
+
+def join_models(table: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
+    """The table with the columns of its models; IngestError names those that `models` lacks."""
+    names = table["model"].cat.categories
+    missing = [name for name in names if name not in models.index]
+    if missing:
+        shown = "; ".join(f"{m!r} ({_nearest(m, models.index)})" for m in missing[:5])
+        more = f"; and {len(missing) - 5:,} more" if len(missing) > 5 else ""
+        raise IngestError(
+            f"expected a row in the models table for each model in the logs, got none for {shown}"
+            f"{more}; add rows, or leave those logs out"
+        )
+    code = table["model"].cat.codes.to_numpy()
+    columns = {}
+    for column in models:
+        values = models[column].reindex(names)
+        if column in TEXTS:
+            values = values.replace("", "ladder") if column == "role" else values
+            columns[column] = pd.Categorical(values.to_numpy()[code])
+        else:
+            columns[column] = values.to_numpy(dtype=float)[code]
+    return table.assign(**columns)
+
+
+def _rows(source: str | Path | pd.DataFrame) -> Iterable[tuple[str, dict[str, str]]]:
+    """Where each row is, and its cells as stripped texts."""
+    if isinstance(source, pd.DataFrame):
+        table = source.reset_index() if source.index.name == "model" else source
+        _check_columns([str(c) for c in table.columns], "models")
+        for place, cells in enumerate(table.to_dict("records")):
+            texts = {str(k): "" if pd.isna(v) else str(v).strip() for k, v in cells.items()}
+            yield f"models, row {place}", texts
+        return
+    path = Path(source).expanduser()
+    if not path.exists():
+        raise FileNotFoundError(f"no such table of models: {path}")
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True, skipinitialspace=True)
+            _check_columns([c.strip() for c in reader.fieldnames or ()], str(path))
+            for cells in reader:
+                where = f"{path}, line {reader.line_num}"
+                if None in cells or None in cells.values():
+                    raise IngestError(
+                        f"{where}: expected {len(reader.fieldnames or ())} cells as in the header, "
+                        "got another number; write an empty cell as ,,"
+                    )
+                texts = {k.strip(): v.strip() for k, v in cells.items()}
+                if any(texts.values()):
+                    yield where, texts
+    except UnicodeDecodeError as error:
+        raise IngestError(f"{path}: expected a CSV file in UTF-8 ({error.reason})") from None
+    except csv.Error as error:
+        raise IngestError(f"{path}: expected a CSV file ({error})") from None
+
+
+def _check_columns(columns: list[str], where: str) -> None:
+    got = ", ".join(columns) or "nothing"
+    if "model" not in columns:
+        raise IngestError(f"{where}: expected a column 'model', got {got}")
+    if "compute" not in columns and not {"params", "tokens"} <= set(columns):
+        raise IngestError(
+            f"{where}: expected a column 'compute' (training FLOPs), or 'params' and 'tokens', got "
+            f"{got}"
+        )
+    if twice := {c for c in columns if columns.count(c) > 1}:
+        raise IngestError(f"{where}: expected each column once, got {twice.pop()!r} twice")
+
+
+def _positive(text: str, column: str, where: str) -> float:
+    if not text:
+        return float("nan")
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0 < value < float("inf"):
+        raise IngestError(
+            f"{where}: expected a positive number as {column}, such as 1.4e9, got {text!r}"
+        )
+    return value
+
+
+def _nearest(model: str, names: Iterable[str]) -> str:
+    """The nearest names, also where only the maker's name before the slash differs."""
+
+    def plain(name: str) -> str:
+        return name.lower().replace("__", "/").rpartition("/")[2].replace("_", "-")
+
+    names = list(names)
+    known: dict[str, list[str]] = {}
+    for name in names:
+        known.setdefault(plain(name), []).append(name)
+    close = difflib.get_close_matches(plain(model), known, n=3, cutoff=0.5)
+    nearest = [repr(name) for match in close for name in known[match]][:3]
+    return f"nearest: {', '.join(nearest)}" if nearest else f"there are: {', '.join(names[:5])}"
+
+
+def _name(source: object) -> str:
+    return "models" if isinstance(source, pd.DataFrame) else str(source)

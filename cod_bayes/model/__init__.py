@@ -1,0 +1,2 @@
+"""The Bayesian model of a ladder: equations, priors, statement. Imports `evidence`,
+`clustering`."""

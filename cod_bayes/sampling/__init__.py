@@ -1,0 +1,1 @@
+"""From a model to draws of its posterior. Imports `model`."""

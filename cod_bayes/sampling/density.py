@@ -1,0 +1,184 @@
+"""The model's log density and its gradient, by hand, for the sampler.
+
+`cod_bayes.model.statement.build` states the model in PyMC; this is the same density (log posterior
+up to
+nothing: constants included) on the same unconstrained coordinates, differentiated in reverse by
+hand and compiled ahead by numba, cached on disk. No graph is compiled when a forecast is asked for,
+and one evaluation costs little more than its exponentials. A test holds value and gradient to those
+of the PyMC model.
+
+Coordinates, in this order (B benchmarks, M models, K clusters):
+
+    mu_eta, mu_beta, mu_omega, log sigma_eta, log sigma_beta, log sigma_gamma, log sigma_model,
+    log sigma_delta, log tau (B), log spread_omega (B), log nu (B), raw_lead (B), raw_delta (M),
+    probit kept (K), probit y (K), probit s (K), probit phi (K)
+
+A probit (`cod_bayes.model.ladder.share`) where a logit is usual: the tail towards 0, where data say
+nothing, is then lighter than an exponential's.
+
+Symbols are those of `cod_bayes.model.statement`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import gammaln, ndtri
+
+from cod_bayes.model.ladder import (
+    CURVE,
+    GLOBAL,
+    LadderData,
+    curves_of,
+    floor_prior,
+)
+from cod_bayes.model.spec import Spec
+from cod_bayes.sampling.kernels import (
+    LANES,
+    N_GLOBAL,
+    PER_BENCHMARK,
+    first_blocks,
+    log_density,
+    unpack_evidence,
+)
+
+_STEP = 1e-4  # of a coordinate, for second derivatives
+_FLATTEST = 0.3  # curvature: priors alone make about 1
+
+
+@dataclass(frozen=True)
+class Density:
+    """`density(theta) -> (log density, gradient)` of one evidence under one named model.
+
+    Attributes:
+        data: the evidence.
+        several: whether models have shocks of their own.
+        packed: all numbers of the evidence and the priors in one row, as `unpack_evidence` reads
+        it.
+        start_values: (size,) where the climb to the mode sets out from.
+        first: (B + 1,) where each benchmark's clusters begin.
+    """
+
+    data: LadderData
+    several: bool
+    packed: np.ndarray
+    start_values: np.ndarray
+    first: np.ndarray
+
+    @classmethod
+    def of(cls, spec: Spec, data: LadderData, *, several: bool | None = None) -> Density:
+        """several: whether models have shocks of their own (None: if there are more benchmarks
+        than one).
+
+        Raises ValueError where clusters are not grouped by benchmark, in their order."""
+        B, M, K = len(data.benchmark), len(data.model), len(data.cluster)
+        if (np.diff(data.of_cluster) < 0).any():
+            raise ValueError("expected clusters grouped by benchmark, in the benchmarks' order")
+        a, b = floor_prior(data.chance, spec.constants["chance_items"])
+        log_norm = gammaln(a) + gammaln(b) - gammaln(a + b)
+        prior = spec.normal_priors(GLOBAL + PER_BENCHMARK)
+        first = np.searchsorted(data.of_cluster, np.arange(B + 1))
+        start = first_blocks(first)
+        lane = np.arange(K) - first[data.of_cluster]
+        block, lane = start[data.of_cluster] + lane // LANES, lane % LANES
+        cells = np.zeros((M, start[-1], 2, LANES))
+        cells[:, :, 1] = -1.0
+        noise = np.where(data.measured, data.noise, -1.0)
+        cells[:, block, :, lane] = np.stack([data.z, noise], axis=-1)
+        below, way = data.below
+        fixed = np.ones((start[-1], 5, LANES))  # beyond the last cluster any finite numbers
+        fixed[block, :, lane] = np.column_stack([a, b, log_norm, way, data.nu_ratio])
+        several = B > 1 if several is None else several
+        constants = [several, *(spec.constants[name] for name in ("capped_share", "capped_loss"))]
+        head = [B, M, K, 0, *constants, data.measured.sum()]
+        arrays = [head, data.x, data.top, first, data.lean, cells, fixed, prior]
+        packed = np.concatenate([np.ravel(np.asarray(v, dtype=float)) for v in arrays])
+        packed[3] = len(packed)
+
+        # Of each cluster the last measured model, and that of its second accuracy.
+        last = M - 1 - np.argmax(data.measured[:, ::-1], axis=1)
+        y, y_below = np.clip(np.sin(data.z[np.arange(K), [last, below]]) ** 2, 0.01, 0.99)
+        kept = np.clip(y_below / y, 0.05, 0.97)
+        s = np.clip(1 - a / (a + b) / (kept * y), 0.05, 0.99)
+        scales = np.repeat(prior[N_GLOBAL:, 0], B)
+        curves = [ndtri(kept), ndtri(y), ndtri(s), np.full(K, -1.0)]
+        values = np.concatenate([prior[:N_GLOBAL, 0], scales, np.zeros(B + M), *curves])
+        return cls(data, several, packed, values, first)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """B, M, K."""
+        return len(self.data.benchmark), len(self.data.model), len(self.data.cluster)
+
+    @property
+    def size(self) -> int:
+        B, M, K = self.shape
+        return N_GLOBAL + (len(PER_BENCHMARK) + 1) * B + M + 4 * K
+
+    def __call__(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
+        gradient = np.empty(self.size)
+        return log_density(theta, gradient, True, *unpack_evidence(self.packed)), gradient
+
+    def constrain(self, theta: np.ndarray) -> dict[str, np.ndarray]:
+        """Named parameters of draws (..., size), each (..., dim): see the module's order."""
+        B, M, K = self.shape
+        sizes = [1] * N_GLOBAL + [B, B, B, B, M, K, K, K, K]
+        parts = np.split(theta, np.cumsum(sizes)[:-1], axis=-1)
+        value = dict(zip(GLOBAL, (part[..., 0] for part in parts[:N_GLOBAL]), strict=True))
+        value = {k: v if k.startswith("mu") else np.exp(v) for k, v in value.items()}
+        log_tau, log_spread, log_nu, lead, raw, *probits = parts[N_GLOBAL:]
+        top, of_cluster, lean = self.data.top, self.data.of_cluster, self.data.lean
+        nu = self.data.nu_ratio * np.exp(log_nu[..., of_cluster])
+        lead = value["sigma_delta"][..., None] * lead
+        delta = float(self.several) * value["sigma_model"][..., None] * raw
+        trend = delta @ lean.T - (delta[..., top] + lead) * lean.sum(axis=1)
+        curves = curves_of(probits, nu, self.data.below[1] * np.exp(trend[..., of_cluster]))
+        return (
+            value
+            | {
+                "tau": np.exp(log_tau),
+                "nu": np.exp(log_nu),
+                "sigma_omega": np.exp(value["mu_omega"][..., None] + log_spread),
+                "lead": lead,
+                "delta": delta,
+            }
+            | dict(zip(CURVE, curves, strict=True))
+        )
+
+    @property
+    def seen(self) -> np.ndarray:
+        """Which of the coordinates before the clusters' own touch a cluster: (K, size - 4 K)."""
+        B, M, K = self.shape
+        own = np.tile(self.data.of_cluster[:, None] == np.arange(B), len(PER_BENCHMARK) + 1)
+        return np.hstack([np.full((K, N_GLOBAL), True), own, np.full((K, M), True)])
+
+    def shared_by(self, b: int) -> np.ndarray:
+        """Where the coordinates before the clusters' own are that touch benchmark b."""
+        return np.flatnonzero(self.seen[self.first[b]])
+
+    @cached_property
+    def mode(self) -> np.ndarray:
+        """Where a climb from `start_values` ends, (size,)."""
+
+        def negative(theta: np.ndarray) -> tuple[float, np.ndarray]:
+            value, gradient = self(theta)
+            sound = np.isfinite(value) and np.isfinite(gradient).all()
+            return (-value, -gradient) if sound else (1e300, 0 * theta)
+
+        options = {"maxiter": 3000, "maxfun": 4000}
+        return minimize(negative, self.start_values, jac=True, method="L-BFGS-B", options=options).x
+
+    def laplace(self, draws: int) -> np.ndarray:
+        """Draws (draw, size) of the normal that has the mode's curvature, where that is positive.
+
+        A posterior of clusters with several explanations is not this, but has its scales."""
+        step = _STEP * np.eye(self.size)
+        curved = [self(self.mode - h)[1] - self(self.mode + h)[1] for h in step]
+        hessian = np.nan_to_num(np.array(curved) / (2 * _STEP), posinf=0.0, neginf=0.0)
+        curvature, axes = np.linalg.eigh((hessian + hessian.T) / 2)
+        sd = 1 / np.sqrt(np.maximum(np.abs(curvature), _FLATTEST))
+        z = np.random.default_rng(0).standard_normal((draws, self.size))
+        return self.mode + (z * sd) @ axes.T
