@@ -200,7 +200,7 @@ def plain_model(data, n_correct: np.ndarray, n_trials: np.ndarray):
     import pymc as pm
     import pytensor.tensor as pt
 
-    from cod_bayes.model.ladder import floor_prior
+    from cod_bayes.model.equations import floor_prior
 
     a, b = floor_prior(data.chance, 20.0)
     centred = data.x - data.x.mean()
@@ -234,9 +234,10 @@ def bar_sampling(quick: bool) -> Iterator[Line]:
 
     from cod_bayes.clustering.clusters import Clusters
     from cod_bayes.evidence.record import read_table
-    from cod_bayes.forecast.fitting import ladder_data
-    from cod_bayes.model.ladder import CURVE, PARAMETERS, accuracy
+    from cod_bayes.model.equations import accuracy
+    from cod_bayes.model.ladder import ladder_data
     from cod_bayes.model.spec import load_spec
+    from cod_bayes.model.variables import CURVE, PARAMETERS
     from cod_bayes.sampling.nuts import sample
 
     rng = np.random.default_rng(0)

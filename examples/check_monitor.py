@@ -26,7 +26,8 @@ from rich.progress import track
 
 from cod_bayes.decide.monitor import moment_noise, monitor
 from cod_bayes.evaluate.simulate import PAPER_TARGETS, Simulation, pass_rate, simulate
-from cod_bayes.forecast.fitting import Fit, fit
+from cod_bayes.forecast.fitting import fit
+from cod_bayes.forecast.posterior import Fit
 
 TARGET = PAPER_TARGETS[0].compute
 SHARES = np.array([0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])

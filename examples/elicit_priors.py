@@ -22,11 +22,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from cod_bayes.model.generate import prior_draws
 from own_model_spec import shipped, with_prior
 
-from cod_bayes.model.generate import prior_draws
-from cod_bayes.model.ladder import CURVE, LadderData, accuracy
+from cod_bayes.model.equations import accuracy
+from cod_bayes.model.ladder import LadderData
 from cod_bayes.model.spec import Spec, load_spec
+from cod_bayes.model.variables import CURVE
 
 DECADES = np.array([-3.0, -2.0, -1.0, 0.0, 1.0, 2.0])  # from the largest ladder model
 

@@ -127,7 +127,7 @@ def check(out):
     from PIL import Image
 
     from cod_bayes.evaluate.backtest import COLUMNS
-    from cod_bayes.forecast.fitting import load
+    from cod_bayes.forecast.storage import load
 
     there = {path.name for path in out.iterdir()} if out.exists() else set()
     for name in sorted(there):

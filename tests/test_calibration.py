@@ -7,11 +7,12 @@ import warnings
 
 import numpy as np
 import pytest
+from cod_bayes.model.generate import prior_draws, replicate
 from scipy import stats
 
-from cod_bayes.model.generate import prior_draws, replicate
-from cod_bayes.model.ladder import PARAMETERS, LadderData
+from cod_bayes.model.ladder import LadderData
 from cod_bayes.model.spec import load_spec
+from cod_bayes.model.variables import PARAMETERS
 from cod_bayes.sampling.nuts import sample
 
 SPEC = load_spec("cod")

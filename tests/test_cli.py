@@ -21,7 +21,8 @@ import cod_bayes
 from cod_bayes.cli import COMMANDS, main, parser
 from cod_bayes.commands.completion import script
 from cod_bayes.evaluate.simulate import PAPER_BENCHMARKS, simulate
-from cod_bayes.forecast.fitting import Interrupted, load
+from cod_bayes.forecast.fitting import Interrupted
+from cod_bayes.forecast.storage import load
 
 COLUMNS = "benchmark compute mean sd q05 q25 q50 q75 q95 predictable_share verdict".split()
 COMPUTE = np.logspace(20, 23, 5)

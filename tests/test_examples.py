@@ -78,7 +78,7 @@ def test_elicited_priors_say_what_was_stated(run, tmp_path):
     assert out.count("accuracy of a cluster, %") == 2
     written = tomllib.loads((tmp_path / "elicited.toml").read_text())
     priors, ratio = written["priors"], written["constants"]["nu_ratio_cluster"]["value"]
-    from cod_bayes.model.ladder import accuracy
+    from cod_bayes.model.equations import accuracy
 
     eta, log_beta = priors["mu_eta"]["mu"], priors["mu_beta"]["mu"]
     nu = ratio * 2.718282 ** priors["nu"]["mu"]

@@ -18,7 +18,9 @@ from cod_bayes.cli import main
 from cod_bayes.clustering.clusters import cluster
 from cod_bayes.evaluate.simulate import simulate
 from cod_bayes.evidence.record import EvidenceError, read_table
-from cod_bayes.forecast.fitting import _constants, _fall, fit, ladder_data, load
+from cod_bayes.forecast.fitting import _constants, fit
+from cod_bayes.forecast.storage import load
+from cod_bayes.model.ladder import _fall, ladder_data
 from cod_bayes.model.spec import SpecError, load_spec
 
 COMPUTE = np.logspace(20, 23, 7)

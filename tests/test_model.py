@@ -7,23 +7,16 @@ import json
 import numpy as np
 import pytest
 import xarray as xr
+from cod_bayes.model.generate import log_likelihood, log_prior, prior_draws, replicate
 from scipy import stats
 
-from cod_bayes.forecast.fitting import Fit
-from cod_bayes.model.generate import log_likelihood, log_prior, prior_draws, replicate
-from cod_bayes.model.ladder import (
-    CURVE,
-    DIMS,
-    GLOBAL,
-    PARAMETERS,
-    PROBIT,
-    LadderData,
-    accuracy,
-    floor_prior,
-    share,
-)
+from cod_bayes.forecast.posterior import Fit
+from cod_bayes.model.equations import accuracy, floor_prior
+from cod_bayes.model.ladder import LadderData
 from cod_bayes.model.spec import load_spec
 from cod_bayes.model.statement import build
+from cod_bayes.model.variables import CURVE, DIMS, GLOBAL, PARAMETERS
+from cod_bayes.sampling.coordinates import PROBIT, share
 from cod_bayes.sampling.density import Density
 from cod_bayes.sampling.kernels import N_GLOBAL
 

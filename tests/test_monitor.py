@@ -17,7 +17,7 @@ from cod_bayes.decide.monitor import (
     monitor_figure,
     read_checkpoints,
 )
-from cod_bayes.forecast.fitting import Fit
+from cod_bayes.forecast.posterior import Fit
 
 TARGET = 1e24
 LOOKS = TARGET * np.array([0.02, 0.1, 0.3, 0.6])

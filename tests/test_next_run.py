@@ -9,8 +9,8 @@ from small_fit import run_fit, with_checks
 
 from cod_bayes.cli import main
 from cod_bayes.decide.next_run import next_figure, next_run, residual_variance
-from cod_bayes.forecast.fitting import Fit
 from cod_bayes.forecast.mapping import Mapping
+from cod_bayes.forecast.posterior import Fit
 
 TARGET = 1e24
 

@@ -9,7 +9,7 @@ import pytest
 from small_fit import HOSTILE, MODEL, PLAIN, TARGETS, small_fit, with_checks
 
 from cod_bayes.evidence.record import read_table
-from cod_bayes.forecast.fitting import Forecast
+from cod_bayes.forecast.outlook import Forecast
 from cod_bayes.show import plots
 
 FAILED = ["r_hat 1.234", "3 divergences"]

@@ -16,7 +16,8 @@ import xarray as xr
 from small_fit import HOSTILE, MODEL, PLAIN, TARGETS, small_fit, with_checks
 
 from cod_bayes.cli import main
-from cod_bayes.forecast.fitting import Forecast, load
+from cod_bayes.forecast.outlook import Forecast
+from cod_bayes.forecast.storage import load
 from cod_bayes.sampling.checks import convergence
 from cod_bayes.show.report import _Chart, _diagnostics, _goals, _ticks, page, write_report
 

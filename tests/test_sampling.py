@@ -13,8 +13,7 @@ import nutpie
 import pytest
 import xarray as xr
 
-from cod_bayes.forecast.fitting import _fall
-from cod_bayes.model.ladder import LadderData
+from cod_bayes.model.ladder import LadderData, _fall
 from cod_bayes.model.spec import load_spec
 from cod_bayes.sampling.checks import e_bfmi_of
 from cod_bayes.sampling.density import Density

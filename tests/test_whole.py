@@ -15,10 +15,13 @@ import cod_bayes.sampling.nuts
 from cod_bayes.decide.monitor import monitor
 from cod_bayes.decide.next_run import next_run
 from cod_bayes.evaluate.simulate import PAPER_BENCHMARKS, simulate
-from cod_bayes.forecast.fitting import ConvergenceWarning, Fit, Forecast, Interrupted, fit, load
+from cod_bayes.forecast.fitting import ConvergenceWarning, Interrupted, fit
 from cod_bayes.forecast.mapping import Mapping
+from cod_bayes.forecast.outlook import Forecast
+from cod_bayes.forecast.posterior import Fit
+from cod_bayes.forecast.storage import load
 from cod_bayes.forecast.target import Target, mean_of, worth
-from cod_bayes.model.ladder import accuracy
+from cod_bayes.model.equations import accuracy
 
 ASKED = [1e24, 4e24]
 OPTIONS = {"random_seed": 2, "draws": 200, "tune": 200, "progressbar": False}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from cod_bayes.forecast.fitting import Fit
+    from cod_bayes.forecast.posterior import Fit
 
 
 def output_options(parser: argparse.ArgumentParser, silenced: str) -> None:

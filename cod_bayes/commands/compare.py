@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.goal:
         utility = reaches(arguments.goal)
     cost = read_cost(arguments.cost) if arguments.cost else None
-    from cod_bayes.forecast.fitting import load
+    from cod_bayes.forecast.storage import load
 
     fits = {path.resolve(): load(path) for path in {p.resolve(): p for p, _ in asked.values()}}
     found = compare(

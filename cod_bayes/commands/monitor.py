@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError(f"expected --lag MEAN or --lag MEAN SD in decades, got {arguments.lag}")
     from cod_bayes.commands.answers import target_compute
     from cod_bayes.decide.monitor import estimate_lag, monitor, monitor_figure
-    from cod_bayes.forecast.fitting import load
+    from cod_bayes.forecast.storage import load
 
     fit = load(arguments.posterior)
     lag, lag_sd = (*arguments.lag, 0.0)[:2]

@@ -54,7 +54,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from cod_bayes.commands.answers import target_compute
     from cod_bayes.decide.next_run import next_figure, next_run
-    from cod_bayes.forecast.fitting import load
+    from cod_bayes.forecast.storage import load
 
     fit = load(arguments.posterior)
     found = next_run(

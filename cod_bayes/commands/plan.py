@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     goals = [Goal.parse(goal) for goal in arguments.goal]
     cost = read_cost(arguments.cost) if arguments.cost else None
-    from cod_bayes.forecast.fitting import load
+    from cod_bayes.forecast.storage import load
 
     found = plan(
         load(arguments.posterior),

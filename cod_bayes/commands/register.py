@@ -26,7 +26,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from cod_bayes.decide.register import register, write
-    from cod_bayes.forecast.fitting import load
+    from cod_bayes.forecast.storage import load
 
     fit = load(arguments.posterior)
     record = register(fit, arguments.target_compute, arguments.posterior)

@@ -29,7 +29,8 @@ def add(commands: argparse._SubParsersAction) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.out.suffix not in (".html", ".htm"):
         raise ValueError(f"expected --out to end in .html, got {arguments.out}")
-    from cod_bayes.forecast.fitting import Forecast, load
+    from cod_bayes.forecast.outlook import Forecast
+    from cod_bayes.forecast.storage import load
     from cod_bayes.show.report import write_report
 
     fit = load(arguments.posterior)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-    from cod_bayes.forecast.fitting import Fit, Forecast
+    from cod_bayes.forecast.outlook import Forecast
+    from cod_bayes.forecast.posterior import Fit
 
 COLUMNS = ["benchmark", "compute", "mean", "sd", "q05", "q25", "q50", "q75", "q95"]
 COLUMNS += ["predictable_share", "verdict"]

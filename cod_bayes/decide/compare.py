@@ -38,7 +38,7 @@ from numpy.typing import ArrayLike
 
 from cod_bayes.decide.cost import CostRecord
 from cod_bayes.decide.plan import Goal
-from cod_bayes.forecast.fitting import Fit, check_names
+from cod_bayes.forecast.posterior import Fit, check_names
 from cod_bayes.writing import replacing
 
 if TYPE_CHECKING:

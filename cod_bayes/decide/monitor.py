@@ -54,9 +54,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from cod_bayes.forecast.fitting import Fit, check_names
-from cod_bayes.forecast.target import radians
-from cod_bayes.model.ladder import arcsine
+from cod_bayes.forecast.posterior import Fit, check_names
+from cod_bayes.model.equations import arcsine, radians
 
 _STEP = 0.3  # decades over which the rise is taken: long enough to drown what no curve follows
 _SHARES = np.array([[0.8], [0.2]])  # of alpha: behind, departs

@@ -30,8 +30,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from cod_bayes.forecast.fitting import Fit, check_names
-from cod_bayes.forecast.target import radians, worth
+from cod_bayes.forecast.posterior import Fit, check_names
+from cod_bayes.forecast.target import worth
+from cod_bayes.model.equations import radians
 
 _REPEATS = 4  # of every candidate, with fresh shocks: less noise between candidates
 _CANDIDATES = 5

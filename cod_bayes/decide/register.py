@@ -31,7 +31,7 @@ import numpy as np
 import pandas as pd
 
 from cod_bayes.evaluate.scoring import log_score, pit
-from cod_bayes.forecast.fitting import Fit, check_names
+from cod_bayes.forecast.posterior import Fit, check_names
 from cod_bayes.writing import write_once
 
 FORMAT = "cod-bayes registration 1"

@@ -37,8 +37,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cod_bayes.forecast.curves import Curves
 from cod_bayes.forecast.mapping import Mapping
-from cod_bayes.model.ladder import accuracy
+from cod_bayes.model.equations import radians, rate_of
 
 _NO_VARIANCE = 1e-20  # radians^2: rounding
 
@@ -48,14 +49,14 @@ class Target:
     """One benchmark's clusters at the target's computes: the equations of the module.
 
     Attributes:
-        curve: parameters (draw, cluster); x: (draw, compute) effective, from x_b.
+        curves: of the clusters; x: (draw, compute) effective, in decades from x_b.
         omega: (draw, compute); eps: (draw, cluster).
         weight: (cluster,) share of items; counted: (cluster,) in the predictable subset.
         trials: of the evaluation; inf: endless ones, the score without noise.
         mapping: None where no anchor has been seen.
     """
 
-    curve: dict[str, np.ndarray]
+    curves: Curves
     x: np.ndarray
     omega: np.ndarray
     eps: np.ndarray
@@ -78,7 +79,7 @@ class Target:
         alone, subset, plain = np.zeros((3, *self.x.shape))
         inside = self.weight * self.counted / (self.share or np.nan)
         for k, part in enumerate(inside):
-            y = accuracy(self.x, 0.0, **{name: v[:, k, None] for name, v in self.curve.items()})
+            y = self.curves.at(k, self.x)
             shaken = shift(y, self.omega + self.eps[:, k, None])
             alone += self.weight[k] * shaken
             subset += part * shaken
@@ -144,14 +145,9 @@ def mean_of(clusters: np.ndarray, whole: np.ndarray, alike: float) -> np.ndarray
     apart = np.divide(gap, total - 2 * shared, out=np.ones(len(total)), where=varied)
     s = np.maximum(apart, 1) * (1 + 2 * np.maximum(alike, r) * q) / (1 + 2 * r * q)
     z, middle = a * z_c + (1 - a) * z_w, a * m_c + (1 - a) * m_w
-    return np.sin(np.clip(middle + np.sqrt(s) * (z - middle), 0, np.pi / 2)) ** 2
-
-
-def radians(y: np.ndarray) -> np.ndarray:
-    """The arcsine root of rates."""
-    return np.arcsin(np.sqrt(np.clip(y, 0, 1)))
+    return rate_of(middle + np.sqrt(s) * (z - middle))
 
 
 def shift(y: np.ndarray, z: np.ndarray) -> np.ndarray:
     """Rates moved by z radians of arcsine root."""
-    return np.sin(np.clip(radians(y) + z, 0, np.pi / 2)) ** 2
+    return rate_of(radians(y) + z)

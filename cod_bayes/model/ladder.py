@@ -1,48 +1,38 @@
-"""Clusters of all benchmarks in one row of arrays: what the model's density is evaluated on.
-
-Depends on NumPy alone.
-"""
+"""A ladder as the model sees it: clusters, their pass rates, the models' computes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+import warnings
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-GLOBAL = (
-    "mu_eta",
-    "mu_beta",
-    "mu_omega",
-    "sigma_eta",
-    "sigma_beta",
-    "sigma_gamma",
-    "sigma_model",
-    "sigma_delta",
-)
-CURVE = ("eta", "beta", "gamma", "g")
-DIMS = {name: ("benchmark",) for name in ("tau", "nu", "sigma_omega", "lead")}
-DIMS |= {"delta": ("model",)} | {name: ("cluster",) for name in CURVE}
-PROBIT = (1.5976, 0.070566)
-LARGEST_LOG_LOSS = 300.0  # of the answer: an accuracy of 0, and still a number
-_SOLVED = 0.25  # of a cluster's rate at the largest model: how far down its second accuracy is
-_LEAST_WAY = 0.5  # decades
-PARAMETERS = (*GLOBAL, *DIMS)  # of the posterior, each over `DIMS`
+from cod_bayes.model.equations import arcsine
+
+if TYPE_CHECKING:
+    from cod_bayes.clustering.clusters import Clusters
+    from cod_bayes.evidence.record import Evidence
+
+# Distances from the largest ladder model, decades, at which a curve of any family is tabulated.
+AHEAD = np.concatenate([np.arange(-6, -3, 0.5), np.arange(-30, 40) / 10, np.arange(4, 8.1, 0.5)])
+_MIN_CLUSTERS_TO_FALL = 3
 
 
 @dataclass(frozen=True)
 class LadderData:
-    """Clusters of all benchmarks in one row of arrays.
+    """The clusters of all benchmarks in one row of arrays: what a model is stated on.
 
     Attributes:
         benchmark: (benchmark,) names; cluster: (cluster,) names; model: (model,) names.
         of_cluster: (cluster,) index of each cluster's benchmark.
         x: (model,) log10 FLOPs, ascending. x_ref: (benchmark,) of the largest ladder model.
-        z: (cluster, model) arcsine-root pass rate; 0 where nothing was measured.
-        noise: (cluster, model) sampling variance 1/(4 n); inf where nothing was measured.
-        chance: (cluster,) chance level, NaN unknown.
+        z: (cluster, model) arcsine-root pass rate, radians; 0 where nothing was measured.
+        noise: (cluster, model) sampling variance 1/(4 n), radians^2, with the evaluation noise and
+            the variance of a fall; inf where nothing was measured.
+        chance: (cluster,) chance level, NaN where unknown.
         nu_ratio: (cluster,) nu of the cluster over its benchmark's.
+        weight: (cluster,) the cluster's share of its benchmark's items.
     """
 
     benchmark: list[str]
@@ -55,126 +45,139 @@ class LadderData:
     noise: np.ndarray
     chance: np.ndarray
     nu_ratio: np.ndarray
+    weight: np.ndarray = field(default_factory=lambda: np.empty(0))
 
     @property
     def top(self) -> np.ndarray:
         """Index of each benchmark's largest ladder model. (benchmark,)"""
-        return np.searchsorted(self.x, self.x_ref, side="right") - 1
+        top = np.searchsorted(self.x, self.x_ref, side="right") - 1
+        for b, last in enumerate(top):  # of models with equal compute, one that was evaluated
+            evaluated = self.measured[self.of_cluster == b].any(axis=0)
+            largest = np.flatnonzero(evaluated & (self.x == self.x[last]))
+            top[b] = largest[-1] if len(largest) else last
+        return top
 
     @property
     def measured(self) -> np.ndarray:
-        """(cluster, model)"""
+        """Where a pass rate is known. (cluster, model)"""
         return np.isfinite(self.noise)
 
     @property
-    def below(self) -> tuple[np.ndarray, np.ndarray]:
-        """Of each cluster the smallest model, two below the largest if there are three, that has a
-        quarter of the largest one's rate, and its distance below x_b: (cluster,) index, decades.
+    def walk(self) -> np.ndarray:
+        """Steps to a random walk that starts at 0 at each benchmark's largest model:
+        W_b(x_m) = sum_j walk[b, m, j] step_bj, of variance |x_m - x_b|.
 
-        The coordinates of `cod_bayes.model.statement` have the accuracy there beside the one at
-        x_b."""
-        rate = np.where(self.measured, np.sin(self.z) ** 2, np.nan)
-        index = np.zeros(len(self.cluster), dtype=int)
-        for k, of in enumerate(self.of_cluster):
-            seen = np.flatnonzero(self.measured[k, : self.top[of] + 1])
-            if len(seen) > 1:
-                enough = rate[k, seen] >= _SOLVED * rate[k, seen[-1]]
-                index[k] = seen[min(int(np.argmax(enough)), max(len(seen) - 3, 0))]
-        return index, np.maximum(self.x_ref[self.of_cluster] - self.x[index], _LEAST_WAY)
-
-    @property
-    def lean(self) -> np.ndarray:
-        """Weights of the models' shocks in a benchmark's trend: the slope, through 0 at x_b, by
-        which they rise with log compute; less of it where the models are all but one. (benchmark,
-        model), per decade"""
-        lean = np.zeros((len(self.benchmark), len(self.model)))
+        (benchmark, model, model), root decades
+        """
+        walk = np.zeros((len(self.benchmark), len(self.model), len(self.model)))
+        root = np.sqrt(np.diff(self.x))
         for b, top in enumerate(self.top):
-            away = self.x[:top] - self.x[top]
-            lean[b, :top] = away / max(np.sum(away**2), _LEAST_WAY**2)
-        return lean
+            for m in range(len(self.model)):
+                walk[b, m, m:top] = root[m:top]
+                walk[b, m, top + 1 : m + 1] = root[top:m]
+        return walk
 
     def only(self, b: int) -> LadderData:
         """Benchmark b alone, over the same models."""
-        own = self.of_cluster == b
+        inside = self.of_cluster == b
         return LadderData(
             [self.benchmark[b]],
-            [name for name, ours in zip(self.cluster, own, strict=True) if ours],
+            [name for name, keep in zip(self.cluster, inside, strict=True) if keep],
             self.model,
-            np.zeros(own.sum(), dtype=int),
+            np.zeros(inside.sum(), dtype=int),
             self.x,
             self.x_ref[[b]],
-            self.z[own],
-            self.noise[own],
-            self.chance[own],
-            self.nu_ratio[own],
+            self.z[inside],
+            self.noise[inside],
+            self.chance[inside],
+            self.nu_ratio[inside],
+            self.weight[inside] if len(self.weight) else self.weight,
         )
 
     @property
     def coords(self) -> dict[str, list[str]]:
         return {"benchmark": self.benchmark, "cluster": self.cluster, "model": self.model}
 
-
-def answer_loss(ahead: Any, eta: Any, beta: Any) -> Any:
-    """L = exp(eta - beta ahead), ahead in decades from x_ref; a number even of the steepest."""
-    return np.exp(np.minimum(eta - beta * ahead, LARGEST_LOG_LOSS))
-
-
-def accuracy(x: Any, x_ref: Any, eta: Any, beta: Any, gamma: Any, g: Any, nu: Any) -> Any:
-    """y(x) = g + (1 - g) exp(-gamma) (1 + nu exp(eta - beta (x - x_ref)))^(-1 / nu)."""
-    scaling = np.log1p(nu * answer_loss(x - x_ref, eta, beta)) / nu
-    return g + (1 - g) * np.exp(-scaling - gamma)
+    @property
+    def cells(self) -> list[str]:
+        """Names of the measured cells, cluster by cluster: "GSM8K/3 1.9B"."""
+        pairs = zip(*np.nonzero(self.measured), strict=True)
+        return [f"{self.cluster[k]} {self.model[m]}" for k, m in pairs]
 
 
-def share(probit: Any) -> Any:
-    """1 / (1 + exp(-v (1.5976 + 0.070566 v^2))): the normal's distribution function to within
-    2e-4 (Bowling et al. 2009). Arrays, or PyTensor's."""
-    return np.exp(log_share(probit))
+def ladder_data(
+    evidence: Evidence, clusters: dict[str, Clusters], constants: dict[str, float]
+) -> LadderData:
+    """All benchmarks' clusters over the union of the ladder models.
 
-
-def log_share(probit: Any) -> Any:
-    """log share(probit), which is finite where the share is smaller than any number."""
-    logit = probit * (PROBIT[0] + PROBIT[1] * probit * probit)
-    return -softplus(-logit)
-
-
-def softplus(v: Any) -> Any:
-    """log(1 + exp(v)), whatever v. Arrays, or PyTensor's."""
-    return (v + abs(v)) / 2 + np.log1p(np.exp(-abs(v)))
-
-
-def curves_of(probits: Sequence[Any], nu: Any, way: Any) -> tuple[Any, Any, Any, Any]:
-    """eta, beta, gamma and g of a cluster's four coordinates (`cod_bayes.model.statement`):
-    arrays, or
-    PyTensor's."""
-    probit_kept, probit_y, probit_s, probit_phi = probits
-    log_y, log_kept, log_s = log_share(probit_y), log_share(probit_kept), log_share(probit_s)
-    g = np.exp(log_y + log_kept + log_share(-probit_s))
-    gap = log_share(-probit_kept) - log_kept - log_s
-    away = softplus(gap)  # -log of the share of t = lost + kept s that is kept s
-    loss = softplus(log_share(-probit_y) - log_y - log_kept - log_s - away)  # 1 - g = 1 - y + y t
-    rest = share(-probit_phi) * loss
-    shown = -np.expm1(-nu * rest)
-    more = -np.exp(-nu * rest) * np.expm1(-nu * away)
-    eta = nu * rest + np.log(shown / nu)
-    beta = (nu * away + np.log1p(more / shown)) / way
-    return eta, beta, share(probit_phi) * loss, g
-
-
-def arcsine(rate: np.ndarray, trials: np.ndarray) -> np.ndarray:
-    """Arcsine root of pass rates, radians; trials NaN or inf where they are not counted.
-
-    Anscombe's correction keeps zero counts off the edge; without a count the rate stands.
+    constants: of the model. evaluation_noise (radians) adds to the sampling noise 1/(4 n);
+    assumed_trials is n where trials are not counted.
     """
-    known = np.isfinite(trials)
-    n = np.where(known, trials, 1.0)
-    return np.arcsin(np.sqrt(np.where(known, (rate * n + 0.375) / (n + 0.75), rate)))
+    models = list(evidence.ladder)
+    x = np.log10(evidence.models.loc[models, "compute"].to_numpy(float))
+    rate, trials, of_cluster, names, x_ref, chance, ratio = [], [], [], [], [], [], []
+    for b, (name, groups) in enumerate(clusters.items()):
+        benchmark = evidence.benchmarks[name]
+        evaluated = benchmark["model"].values[benchmark["role"].values == "ladder"]
+        at = [models.index(m) for m in evaluated]
+        wide = np.full((2, len(groups.kind), len(models)), np.nan)
+        wide[0][:, at], wide[1][:, at] = groups.rate, groups.n_trials
+        rate.append(wide[0])
+        trials.append(wide[1])
+        of_cluster += [b] * len(groups.kind)
+        names += [f"{name}/{j}" for j in range(len(groups.kind))]
+        x_ref.append(x[at].max())
+        chance.append(groups.chance)
+        whole = groups.route == "one_cluster"
+        ratio += [1.0 if whole else constants[f"nu_ratio_{kind}"] for kind in groups.kind]
+    p, n = np.concatenate(rate), np.concatenate(trials)
+    n = np.where(np.isposinf(n), constants["assumed_trials"], n)
+    measured = np.isfinite(p) & (n > 0)
+    sampling = 1 / (4 * np.where(measured, n, 1.0))
+    noise = np.where(measured, sampling + constants["evaluation_noise"] ** 2, np.inf)
+    z = np.where(measured, arcsine(p, n), 0.0)
+    of = np.array(of_cluster)
+    for b in range(len(clusters)):
+        noise[of == b] += fall_variance(z[of == b], noise[of == b])[:, None]
+    return LadderData(
+        list(clusters),
+        names,
+        models,
+        of,
+        x,
+        np.array(x_ref),
+        z,
+        noise,
+        np.concatenate(chance),
+        np.array(ratio),
+        np.concatenate([groups.weight for groups in clusters.values()]),
+    )
 
 
-def floor_prior(chance: np.ndarray, pseudo_items: float) -> tuple[np.ndarray, np.ndarray]:
-    """Beta parameters of g: around the chance level, or Beta(1, 4) where it is unknown."""
-    known = np.isfinite(chance)
-    c = np.where(known, chance, 0.0)
-    a = np.where(known, 1 + pseudo_items * c, 1.0)
-    # At chance 0 there is nothing to guess: a tighter floor.
-    b = np.where(known, np.where(c > 0, 1 + pseudo_items * (1 - c), 10 * pseudo_items), 4.0)
-    return a, b
+def fall_variance(z: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """Variance of a benchmark's clusters that no rising curve explains, radians^2. (cluster,)
+
+    It is the mean square around the nearest rising line (isotonic regression), after the median
+    over the clusters at each model is taken out, beyond the noise. Without it a cluster that falls
+    would pull on the slopes of all the others. One or two clusters get 0: there, a fall may as well
+    be the model's own shock.
+
+    z, noise: (cluster, model).
+    """
+    from sklearn.isotonic import isotonic_regression
+
+    if len(z) < _MIN_CLUSTERS_TO_FALL:
+        return np.zeros(len(z))
+    away = np.full(z.shape, np.nan)
+    for k in range(len(z)):
+        measured = np.isfinite(noise[k])
+        if measured.any():
+            weight = 1 / noise[k, measured]
+            line = isotonic_regression(z[k, measured], sample_weight=weight)
+            away[k, measured] = z[k, measured] - line
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a model or a cluster without a cell
+        away = away - np.nanmedian(away, axis=0)
+        known_noise = np.where(np.isfinite(noise), noise, np.nan)
+        excess = np.nanmean(away**2 - known_noise, axis=1)
+    return np.fmax(excess, 0.0)

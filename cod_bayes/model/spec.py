@@ -1,5 +1,5 @@
-"""Named models as data. A TOML file in `models/` is one complete model: every prior, with its unit
-and its reason. Equations live in Python; unknown keys are refused.
+"""Named models as data. A TOML file in `models/` is one complete model: every prior and constant,
+with its unit and its reason. The equations are Python; unknown keys are refused.
 """
 
 from __future__ import annotations
@@ -7,36 +7,44 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from scipy.stats.distributions import rv_frozen
+
+# Families by the values that they allow. All are given by `mu` and `sigma`, see `Prior`.
+REAL, POSITIVE = ("normal",), ("lognormal", "gamma")
 _PRIORS = {
-    "mu_eta": "normal",
-    "sigma_eta": "lognormal",
-    "mu_beta": "normal",
-    "sigma_beta": "lognormal",
-    "sigma_gamma": "lognormal",
-    "sigma_model": "lognormal",
-    "sigma_delta": "lognormal",
-    "mu_omega": "normal",
-    "spread_omega": "lognormal",
-    "tau": "lognormal",
-    "nu": "lognormal",
+    "mu_eta": REAL,
+    "sigma_eta": POSITIVE,
+    "mu_beta": REAL,
+    "sigma_beta": POSITIVE,
+    "sigma_gamma": POSITIVE,
+    "sigma_model": POSITIVE,
+    "sigma_delta": POSITIVE,
+    "mu_omega": REAL,
+    "spread_omega": POSITIVE,
+    "tau": POSITIVE,
+    "nu": POSITIVE,
 }
-_CONSTANTS = (
-    "capped_share",
-    "capped_loss",
-    "chance_items",
-    "nu_ratio_cluster",
-    "nu_ratio_zero",
-    "nu_ratio_outliers",
-    "mapping_scatter",
-    "evaluation_noise",
-    "assumed_trials",
-)
+_ANY = (0.0, float("inf"))  # an open interval
+_CONSTANTS = {
+    "capped_share": (0.0, 1.0),
+    "capped_loss": _ANY,
+    "chance_items": _ANY,
+    "nu_ratio_cluster": _ANY,
+    "nu_ratio_zero": _ANY,
+    "nu_ratio_outliers": _ANY,
+    "mapping_scatter": _ANY,
+    "evaluation_noise": (-1e-300, float("inf")),  # 0 is allowed
+    "assumed_trials": _ANY,
+}
 
 
 class SpecError(ValueError):
@@ -45,7 +53,13 @@ class SpecError(ValueError):
 
 @dataclass(frozen=True)
 class Prior:
-    """`family` of location `mu` and scale `sigma` (of the logarithm for "lognormal")."""
+    """One prior.
+
+    Attributes:
+        family: "normal"; "lognormal", with `mu` and `sigma` of the logarithm; "gamma", with its
+            mean `mu` and standard deviation `sigma`.
+        unit, why: of the parameter, and the reason for the numbers.
+    """
 
     family: str
     mu: float
@@ -53,13 +67,40 @@ class Prior:
     unit: str
     why: str
 
+    @property
+    def distribution(self) -> rv_frozen:
+        """The same distribution in SciPy."""
+        from scipy import stats
+
+        if self.family == "normal":
+            return stats.norm(self.mu, self.sigma)
+        if self.family == "lognormal":
+            return stats.lognorm(self.sigma, scale=np.exp(self.mu))
+        return stats.gamma((self.mu / self.sigma) ** 2, scale=self.sigma**2 / self.mu)
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A fixed number of the model, with its unit and its reason."""
+
+    value: float
+    unit: str
+    why: str
+
 
 @dataclass(frozen=True)
 class Spec:
+    """A named model's priors and constants."""
+
     name: str
     description: str
     priors: dict[str, Prior]
-    constants: dict[str, float]
+    described: dict[str, Constant]
+
+    @cached_property
+    def constants(self) -> dict[str, float]:
+        """The constants' values."""
+        return {name: float(constant.value) for name, constant in self.described.items()}
 
     def to_json(self) -> str:
         """All of it, for a posterior's attributes."""
@@ -69,8 +110,9 @@ class Spec:
     def from_json(cls, text: str) -> Spec:
         """The inverse of `to_json`."""
         raw = json.loads(text)
-        priors = {name: Prior(**prior) for name, prior in raw.pop("priors").items()}
-        return cls(priors=priors, **raw)
+        priors = {name: Prior(**prior) for name, prior in raw["priors"].items()}
+        described = {name: Constant(**entry) for name, entry in raw["described"].items()}
+        return cls(raw["name"], raw["description"], priors, described)
 
     def normal_priors(self, names: Iterable[str]) -> np.ndarray:
         """mu and sigma of each, of the parameter or of its logarithm. (name, 2)"""
@@ -78,7 +120,11 @@ class Spec:
 
 
 def load_spec(model: str | Path) -> Spec:
-    """A shipped model by name ("cod"), or a TOML file by path."""
+    """A shipped model by name ("cod"), or a TOML file by path.
+
+    Raises:
+        SpecError: an unknown name, a file that is not TOML, or one with other keys or values.
+    """
     path = Path(model)
     if path.suffix == ".toml":
         text = path.read_text(encoding="utf-8")
@@ -94,34 +140,41 @@ def load_spec(model: str | Path) -> Spec:
         raise SpecError(f"{model}: not valid TOML: {error}") from error
     _same_keys(model, "the file", raw, ("name", "description", "priors", "constants"))
     _same_keys(model, "[priors]", raw["priors"], tuple(_PRIORS))
-    _same_keys(model, "[constants]", raw["constants"], _CONSTANTS)
+    _same_keys(model, "[constants]", raw["constants"], tuple(_CONSTANTS))
     for name, entry in raw["priors"].items():
         _same_keys(model, f"[priors.{name}]", entry, ("family", "mu", "sigma", "unit", "why"))
     for name, entry in raw["constants"].items():
         _same_keys(model, f"[constants.{name}]", entry, ("value", "unit", "why"))
     priors = {name: Prior(**entry) for name, entry in raw["priors"].items()}
-    constants = {name: entry["value"] for name, entry in raw["constants"].items()}
-    spec = Spec(raw["name"], raw["description"], priors, constants)
+    described = {name: Constant(**entry) for name, entry in raw["constants"].items()}
+    spec = Spec(raw["name"], raw["description"], priors, described)
     check_spec(spec, model)
-    return replace(spec, constants={name: float(value) for name, value in constants.items()})
+    return spec
 
 
 def check_spec(spec: Spec, where: str | Path = "the specification") -> None:
-    """Raises SpecError for priors and constants of other names, families or kinds."""
+    """Raises SpecError for priors and constants of other names, families, kinds or ranges."""
     if not (isinstance(spec.name, str) and spec.name and isinstance(spec.description, str)):
         raise SpecError(f"{where}: expected a name and a description, got {spec.name!r}")
     _same_keys(where, "[priors]", spec.priors, tuple(_PRIORS))
-    _same_keys(where, "[constants]", spec.constants, _CONSTANTS)
+    _same_keys(where, "[constants]", spec.described, tuple(_CONSTANTS))
     for name, prior in spec.priors.items():
         sound = _number(prior.mu) and _number(prior.sigma) and prior.sigma > 0
-        if prior.family != _PRIORS[name] or not sound:
+        sound = sound and (prior.family != "gamma" or prior.mu > 0)
+        if prior.family not in _PRIORS[name] or not sound:
+            families = " or ".join(repr(family) for family in _PRIORS[name])
             raise SpecError(
-                f"{where}: [priors.{name}]: expected the family {_PRIORS[name]!r}, a finite mu and "
-                f"sigma > 0, got {prior.family!r}, {prior.mu!r} and {prior.sigma!r}"
+                f"{where}: [priors.{name}]: expected the family {families}, a finite mu (over 0 of "
+                f"'gamma') and sigma > 0, got {prior.family!r}, {prior.mu!r} and {prior.sigma!r}"
             )
-    for name, value in spec.constants.items():
-        if not _number(value):
-            raise SpecError(f"{where}: [constants.{name}]: expected a finite value, got {value!r}")
+    for name, constant in spec.described.items():
+        low, high = _CONSTANTS[name]
+        value: Any = constant.value
+        if not (_number(value) and low < value < high):
+            allowed = "between 0 and 1" if high == 1 else f"{'>=' if low < 0 else '>'} 0 and finite"
+            raise SpecError(
+                f"{where}: [constants.{name}]: expected a value {allowed}, got {value!r}"
+            )
 
 
 def _number(value: object) -> bool:

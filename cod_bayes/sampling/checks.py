@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import xarray as xr
 from arviz_stats.base import array_stats
 
-from cod_bayes.model.ladder import PARAMETERS
+from cod_bayes.model.variables import PARAMETERS
 
 R_HAT, BULK_ESS, E_BFMI = 1.01, 400, 0.3
 
@@ -48,10 +50,10 @@ def least_e_bfmi(stats: xr.Dataset) -> float:
     return float(e_bfmi_of(stats).min())
 
 
-def convergence(idata: xr.DataTree) -> list[str]:
-    """The checks that fail, each with its figure."""
+def convergence(idata: xr.DataTree, names: Sequence[str] = PARAMETERS) -> list[str]:
+    """The checks that fail, each with its figure; names: the variables that are looked at."""
     posterior, stats = (idata[name].to_dataset() for name in ("posterior", "sample_stats"))
-    columns = [column for name in PARAMETERS for column in moving(posterior, name)]
+    columns = [column for name in names for column in moving(posterior, name)]
     r_hat, bulk = worst_r_hat(columns), least_bulk_ess(columns)
     divergent, e_bfmi = divergences(stats), least_e_bfmi(stats)
     failed = []

@@ -28,14 +28,11 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import gammaln, ndtri
 
-from cod_bayes.model.ladder import (
-    CURVE,
-    GLOBAL,
-    LadderData,
-    curves_of,
-    floor_prior,
-)
+from cod_bayes.model.equations import floor_prior
+from cod_bayes.model.ladder import LadderData
 from cod_bayes.model.spec import Spec
+from cod_bayes.model.variables import CURVE, GLOBAL
+from cod_bayes.sampling.coordinates import curves_of, second_model, trend_weights
 from cod_bayes.sampling.kernels import (
     LANES,
     N_GLOBAL,
@@ -88,13 +85,13 @@ class Density:
         cells[:, :, 1] = -1.0
         noise = np.where(data.measured, data.noise, -1.0)
         cells[:, block, :, lane] = np.stack([data.z, noise], axis=-1)
-        below, way = data.below
+        below, way = second_model(data)
         fixed = np.ones((start[-1], 5, LANES))  # beyond the last cluster any finite numbers
         fixed[block, :, lane] = np.column_stack([a, b, log_norm, way, data.nu_ratio])
         several = B > 1 if several is None else several
         constants = [several, *(spec.constants[name] for name in ("capped_share", "capped_loss"))]
         head = [B, M, K, 0, *constants, data.measured.sum()]
-        arrays = [head, data.x, data.top, first, data.lean, cells, fixed, prior]
+        arrays = [head, data.x, data.top, first, trend_weights(data), cells, fixed, prior]
         packed = np.concatenate([np.ravel(np.asarray(v, dtype=float)) for v in arrays])
         packed[3] = len(packed)
 
@@ -130,12 +127,12 @@ class Density:
         value = dict(zip(GLOBAL, (part[..., 0] for part in parts[:N_GLOBAL]), strict=True))
         value = {k: v if k.startswith("mu") else np.exp(v) for k, v in value.items()}
         log_tau, log_spread, log_nu, lead, raw, *probits = parts[N_GLOBAL:]
-        top, of_cluster, lean = self.data.top, self.data.of_cluster, self.data.lean
+        top, of_cluster, weights = self.data.top, self.data.of_cluster, trend_weights(self.data)
         nu = self.data.nu_ratio * np.exp(log_nu[..., of_cluster])
         lead = value["sigma_delta"][..., None] * lead
         delta = float(self.several) * value["sigma_model"][..., None] * raw
-        trend = delta @ lean.T - (delta[..., top] + lead) * lean.sum(axis=1)
-        curves = curves_of(probits, nu, self.data.below[1] * np.exp(trend[..., of_cluster]))
+        trend = delta @ weights.T - (delta[..., top] + lead) * weights.sum(axis=1)
+        curves = curves_of(probits, nu, second_model(self.data)[1] * np.exp(trend[..., of_cluster]))
         return (
             value
             | {

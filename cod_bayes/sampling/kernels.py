@@ -13,7 +13,9 @@ import numba
 import numpy as np
 from numba import types
 
-from cod_bayes.model.ladder import GLOBAL, LARGEST_LOG_LOSS, PROBIT
+from cod_bayes.model.equations import EDGE
+from cod_bayes.model.variables import GLOBAL
+from cod_bayes.sampling.coordinates import PROBIT
 
 # error_model: division by zero gives inf instead of an exception; with the exception LLVM does not
 # vectorise. contract: a product and the sum that takes it are rounded once; sums keep their order.
@@ -30,7 +32,7 @@ LANES = 8
 HEAD = 8  # numbers before the arrays of `Density.packed`
 _LOG_2PI = math.log(2 * math.pi)
 _PRIORS = N_GLOBAL + len(PER_BENCHMARK)
-_EDGE = 1e-9
+_LARGEST_LOG_LOSS = 300.0  # of the answer: the accuracy is the floor, and no number overflows
 _TRIANGLE_STEP = 16  # rows of a triangle taken as if they were all as long as the longest
 
 # exp, log, log(1 + v) and arcsine root in arithmetic alone: LLVM then vectorises a loop of them,
@@ -396,12 +398,12 @@ def _cells(blocks, dx, tau2):
     for j in range(len(blocks)):
         v = blocks[j]
         for i in range(LANES):
-            F = exp(min(v[ETA + i] - v[BETA + i] * dx, LARGEST_LOG_LOSS))
+            F = exp(min(v[ETA + i] - v[BETA + i] * dx, _LARGEST_LOG_LOSS))
             D = 1 + v[NU + i] * F
             t = log(D) * v[OVER_NU + i]
             e = exp(-t - v[GAMMA + i])
             rise = (1 - v[G + i]) * e
-            y = min(max(v[G + i] + rise, _EDGE), 1 - _EDGE)
+            y = min(max(v[G + i] + rise, EDGE), 1 - EDGE)
             seen = v[NOISE + i] >= 0
             variance = v[NOISE + i] + tau2 if seen else 1.0
             spread = math.sqrt(y * (1 - y))

@@ -16,8 +16,9 @@ import nutpie
 import xarray as xr
 from nutpie.compile_pymc import CompiledPyMCModel
 
-from cod_bayes.model.ladder import DIMS, PARAMETERS, LadderData
+from cod_bayes.model.ladder import LadderData
 from cod_bayes.model.spec import Spec
+from cod_bayes.model.variables import DIMS, PARAMETERS
 from cod_bayes.sampling.checks import convergence, divergences, e_bfmi_of
 from cod_bayes.sampling.density import Density
 from cod_bayes.sampling.jumps import jump

@@ -21,8 +21,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from cod_bayes.evidence.record import ladder_of
-from cod_bayes.forecast.fitting import LIKELY, Fit, Forecast, cluster_nu
-from cod_bayes.model.ladder import CURVE, accuracy
+from cod_bayes.forecast.MISSING import cluster_nu
+from cod_bayes.forecast.outlook import LIKELY, Forecast
+from cod_bayes.forecast.posterior import Fit
+from cod_bayes.model.equations import accuracy
+from cod_bayes.model.variables import CURVE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cod_bayes.forecast.fitting import LIKELY, Fit, Forecast
-from cod_bayes.model.ladder import PARAMETERS
+from cod_bayes.forecast.outlook import LIKELY, Forecast
+from cod_bayes.forecast.posterior import Fit
+from cod_bayes.model.variables import PARAMETERS
 from cod_bayes.sampling import checks
 from cod_bayes.show.plots import (
     benchmark_mean,

@@ -1,0 +1,131 @@
+"""The groups of a fit's tree beside its draws: what was observed, and what a forecast needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from cod_bayes.evidence.record import Evidence, ladder_of
+from cod_bayes.forecast.curves import Curves
+from cod_bayes.model.ladder import LadderData
+
+if TYPE_CHECKING:
+    from cod_bayes.clustering.clusters import Clusters
+
+
+def observed_data(ladder: LadderData) -> xr.Dataset:
+    """`z` of the measured cells in one row, as ArviZ's predictive checks take it."""
+    return xr.Dataset({"z": ("cell", ladder.z[ladder.measured])}, {"cell": ladder.cells})
+
+
+def constant_data(
+    evidence: Evidence, clusters: dict[str, Clusters], ladder: LadderData, assumed_trials: float
+) -> xr.Dataset:
+    """The ladder as it was fitted, and what forecasts and pictures need of the evidence."""
+    score = np.full((len(ladder.benchmark), len(ladder.model)), np.nan)
+    trials = assumed_trials * np.bincount(ladder.of_cluster).astype(float)
+    for b, name in enumerate(ladder.benchmark):
+        models = ladder_of(evidence.benchmarks[name])
+        at = [ladder.model.index(m) for m in models["model"].values]
+        score[b, at] = models["rate"].mean("item").values
+        total = float(models["n_trials"].isel(model=-1).sum(skipna=False))
+        if np.isfinite(total) and total > 0:
+            trials[b] = total
+    groups = [clusters[name] for name in ladder.benchmark]
+    values = {
+        "compute": ("model", 10**ladder.x),
+        "x_ref": ("benchmark", ladder.x_ref),
+        "top": ("benchmark", ladder.top),
+        "score": (("benchmark", "model"), score),
+        "trials": ("benchmark", trials),
+        "noise": (("cluster", "model"), np.where(ladder.measured, ladder.noise, np.nan)),
+        "chance": ("cluster", ladder.chance),
+        "benchmark_of_cluster": ("cluster", np.array(ladder.benchmark)[ladder.of_cluster]),
+        "weight": ("cluster", ladder.weight),
+        "nu_ratio": ("cluster", ladder.nu_ratio),
+        "kind": ("cluster", np.concatenate([group.kind for group in groups])),
+        "route": ("benchmark", np.array([group.route for group in groups])),
+    }
+    return xr.Dataset(values, ladder.coords)
+
+
+def ladder_of_tree(tree: xr.DataTree) -> LadderData:
+    """The ladder that a fit's tree was made from."""
+    c = tree["constant_data"].to_dataset()
+    names = {dim: c[dim].values.astype(str).tolist() for dim in ("benchmark", "cluster", "model")}
+    noise = np.where(np.isnan(c["noise"].values), np.inf, c["noise"].values)
+    z = np.zeros(noise.shape)
+    z[np.isfinite(noise)] = tree["observed_data"].to_dataset()["z"].values
+    of = [names["benchmark"].index(name) for name in c["benchmark_of_cluster"].values]
+    chance, ratio, weight = (c[name].values for name in ("chance", "nu_ratio", "weight"))
+    x, x_ref = np.log10(c["compute"].values), c["x_ref"].values
+    row = np.array(of), x, x_ref, z, noise, chance, ratio, weight
+    return LadderData(names["benchmark"], names["cluster"], names["model"], *row)
+
+
+def add_items(
+    tree: xr.DataTree,
+    evidence: Evidence,
+    clusters: dict[str, Clusters],
+    ladder: LadderData,
+    assumed_trials: float,
+) -> None:
+    """Add `items`, how each counts in the predictable subset, and `anchors`, what they show."""
+    posterior, constant = (tree[name].to_dataset() for name in ("posterior", "constant_data"))
+    weights = {}
+    for b, (name, groups) in enumerate(clusters.items()):
+        inside = np.flatnonzero(ladder.of_cluster == b)
+        predictable = Curves.of(posterior, constant, inside).predictable
+        weights[name] = groups.membership @ counted(predictable)
+    benchmark = np.repeat(list(weights), [len(v) for v in weights.values()])
+    item = np.concatenate([evidence.benchmarks[name]["item"].values for name in weights])
+    items = {
+        "subset_weight": ("item", np.concatenate(list(weights.values()))),
+        "benchmark_of_item": ("item", benchmark),
+    }
+    tree["items"] = xr.DataTree(xr.Dataset(items, {"item": item}))
+    tree["anchors"] = xr.DataTree(_anchors(evidence, weights, assumed_trials))
+
+
+def counted(predictable: np.ndarray) -> np.ndarray:
+    """How a benchmark's clusters count in its predictable subset: with P(predictable), or in full
+    where there is one cluster. (cluster,)"""
+    return predictable if len(predictable) > 1 else np.ones(1)
+
+
+def _anchors(
+    evidence: Evidence, weights: dict[str, np.ndarray], assumed_trials: float
+) -> xr.Dataset:
+    """Each anchor's accuracy on the subset and on the rest, and `n_rest`, the trials whose plain
+    mean is as noisy as that of the rest.
+
+    n_rest is assumed_trials where any trials are not counted. All three are NaN where the subset or
+    the rest holds less than one item of the anchor's.
+    """
+    names = list(evidence.models.index[evidence.models["role"] == "anchor"])
+    table = np.full((3, len(weights), len(names)), np.nan)
+    for b, (name, weight) in enumerate(weights.items()):
+        benchmark = evidence.benchmarks[name]
+        for j, anchor in enumerate(names):
+            if anchor not in benchmark["model"].values:
+                continue
+            rate = benchmark["rate"].sel(model=anchor).values
+            n = benchmark["n_trials"].sel(model=anchor).values
+            known = np.isfinite(rate)
+            inside, outside = weight * known, (1 - weight) * known
+            if inside.sum() < 1 or outside.sum() < 1:
+                continue
+            rate = np.where(known, rate, 0.0)
+            trials = assumed_trials
+            if np.isfinite(n[outside > 0]).all():
+                trials = outside.sum() ** 2 / (outside[outside > 0] ** 2 @ (1 / n[outside > 0]))
+            # The sums of an anchor that solves all items may round to a hair above 1.
+            means = (min(part @ rate / part.sum(), 1.0) for part in (inside, outside))
+            table[:, b, j] = *means, trials
+    dims = ("benchmark", "anchor")
+    return xr.Dataset(
+        {n: (dims, t) for n, t in zip(("subset", "rest", "n_rest"), table, strict=True)},
+        {"benchmark": list(weights), "anchor": np.array(names, dtype=str)},
+    )
