@@ -184,8 +184,8 @@ def completed(folder, *words):
 eval "$(cod-bayes completion bash)"
 COMP_WORDS=({shlex.join(["cod-bayes", *words])})
 COMP_CWORD=$((${{#COMP_WORDS[@]}}-1))
-[[ "$(complete -p cod-bayes)" =~ -F\ ([^ ]+) ]] && "${{BASH_REMATCH[1]}}" cod-bayes
-printf '%s\n' "${{COMPREPLY[@]}}"
+[[ "$(complete -p cod-bayes)" =~ "-F "([^ ]+) ]] && "${{BASH_REMATCH[1]}}" cod-bayes
+printf '%s ' "${{COMPREPLY[@]}}"
 """
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(

@@ -1,4 +1,6 @@
-"""The command line, one module per command. Imports everything.
+"""The command line, one module per command.
+
+May import: evidence, ingest, clustering, model, sampling, forecast, decide, evaluate, show.
 
 A command's module has `add(commands)`, which declares the command and its options, and
 `run(arguments)`, which does the work and returns the exit code.
