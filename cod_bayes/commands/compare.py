@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cod_bayes.commands import options
-from cod_bayes.commands.outputs import print_written
+from cod_bayes.commands.outputs import write_answer
 from cod_bayes.commands.printing import print_json, print_table, rounded, unconverged
 from cod_bayes.commands.values import number, numbers_by_name
 
@@ -65,7 +66,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from cod_bayes.decide.compare import compare, mean_score, reaches
+    from cod_bayes.decide.compare import compare, compare_figure, mean_score, reaches
     from cod_bayes.decide.cost import read_cost
     from cod_bayes.forecast.fitting import load
 
@@ -98,10 +99,12 @@ def run(arguments: argparse.Namespace) -> int:
         print_json(found.to_dict())
     else:
         show(found)
-    if arguments.out:
-        found.write(arguments.out)
-        names = ("compare.json", "compare.csv", "compare.png")
-        print_written(names, arguments.out, beside_json=arguments.json)
+    files = {
+        "compare.json": found.to_dict(),
+        "compare.csv": found.table.reset_index(),
+        "compare.png": partial(compare_figure, found),
+    }
+    write_answer(arguments, files)
     return 0
 
 

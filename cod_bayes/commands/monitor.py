@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cod_bayes.commands import options
-from cod_bayes.commands.outputs import print_written, write_figure, write_table
+from cod_bayes.commands.outputs import write_answer
 from cod_bayes.commands.printing import percent, percents, print_table, unconverged
 from cod_bayes.commands.values import one_target
 
@@ -88,13 +89,13 @@ def run(arguments: argparse.Namespace) -> int:
         print(monitored.to_json())
     else:
         show(monitored)
-    if arguments.out:
-        tables = ("checkpoints", "looks", "forecast")
-        for name in tables:
-            write_table(getattr(monitored, name), arguments.out / f"{name}.csv")
-        write_figure(monitor_figure(monitored), arguments.out / "monitor.png")
-        names = (*(f"{name}.csv" for name in tables), "monitor.png")
-        print_written(names, arguments.out, beside_json=arguments.json)
+    files = {
+        "checkpoints.csv": monitored.checkpoints,
+        "looks.csv": monitored.looks,
+        "forecast.csv": monitored.forecast,
+        "monitor.png": partial(monitor_figure, monitored),
+    }
+    write_answer(arguments, files)
     return 0
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cod_bayes.commands import options
-from cod_bayes.commands.outputs import print_written, write_figure, write_table
+from cod_bayes.commands.outputs import write_answer
 from cod_bayes.commands.printing import percent, print_table, unconverged
 from cod_bayes.commands.values import one_target
 
@@ -53,11 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(found.to_json())
     else:
         show(found)
-    if arguments.out:
-        write_table(found.table, arguments.out / "candidates.csv")
-        write_figure(next_figure(found), arguments.out / "next.png")
-        names = ("candidates.csv", "next.png")
-        print_written(names, arguments.out, beside_json=arguments.json)
+    files = {"candidates.csv": found.table, "next.png": partial(next_figure, found)}
+    write_answer(arguments, files)
     return 0
 
 

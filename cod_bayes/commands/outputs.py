@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cod_bayes.commands.printing import FORECAST_COLUMNS
 from cod_bayes.writing import replacing
@@ -48,6 +50,26 @@ def write_forecast(
     fit.save(out / "posterior.nc")
     names = ("forecast.csv", "posterior.nc", "forecast.png", "report.html")
     return {name: str(out / name) for name in names}
+
+
+def write_answer(arguments: argparse.Namespace, files: Mapping[str, Any]) -> None:
+    """The files of a decision, where --out names a folder.
+
+    files: name -> a table, a dictionary for JSON, or a function that draws a figure.
+    """
+    if arguments.out is None:
+        return
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        path = arguments.out / name
+        if callable(content):
+            write_figure(content(), path)
+        elif isinstance(content, dict):
+            with replacing(path) as part:
+                part.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+        else:
+            write_table(content, path)
+    print_written(files, arguments.out, beside_json=arguments.json)
 
 
 def print_written(names: Iterable[str], folder: Path, *, beside_json: bool = False) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cod_bayes.commands import options
-from cod_bayes.commands.outputs import print_written
+from cod_bayes.commands.outputs import write_answer
 from cod_bayes.commands.printing import print_json, print_table, rounded, unconverged
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from cod_bayes.decide.cost import read_cost
-    from cod_bayes.decide.plan import Goal, plan
+    from cod_bayes.decide.plan import Goal, plan, plan_figure
     from cod_bayes.forecast.fitting import load
 
     goals = [Goal.parse(goal) for goal in arguments.goal]
@@ -59,10 +60,12 @@ def run(arguments: argparse.Namespace) -> int:
         print_json(found.to_dict())
     else:
         show(found)
-    if arguments.out:
-        found.write(arguments.out)
-        names = ("plan.json", "plan.csv", "plan.png")
-        print_written(names, arguments.out, beside_json=arguments.json)
+    files = {
+        "plan.json": found.to_dict(),
+        "plan.csv": found.curve,
+        "plan.png": partial(plan_figure, found),
+    }
+    write_answer(arguments, files)
     return 0
 
 
