@@ -5,7 +5,6 @@ import json
 import os
 import re
 import resource
-import shlex
 import shutil
 import subprocess
 import sys
@@ -134,7 +133,7 @@ def test_help_takes_less_than_half_a_second_of_work():
     assert min(taken) < 0.5
 
 
-def test_version_and_exit_codes_are_told(capsys):
+def test_version_and_exit_codes_are_printed(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["--version"])
     assert capsys.readouterr().out == f"cod-bayes {cod_bayes.__version__}\n"
@@ -178,14 +177,32 @@ def test_refused_computes_are_2(tmp_path, capsys):
     assert "expected --target-compute > 0" in capsys.readouterr().err
 
 
-def completed(folder, *words):
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+def test_bash_completes_commands_options_choices_and_files(tmp_path):
     """What bash offers for the last word after `eval "$(cod-bayes completion bash)"`."""
-    ask = f"""
+    (tmp_path / "posterior.nc").touch()
+    (tmp_path / "folder").mkdir()
+    offers = {
+        "fore": ["forecast"],
+        "''": list(COMMANDS),
+        "forecast --target": ["--target-compute"],
+        "forecast --engine p": ["pymc"],
+        "ingest --format lm": ["lm-eval"],
+        "completion z": ["zsh"],
+        "report post": ["posterior.nc"],
+        "plan posterior.nc --out ''": ["folder"],
+        "plan posterior.nc --goal GSM": [],
+    }
+    ask = """
 eval "$(cod-bayes completion bash)"
-COMP_WORDS=({shlex.join(["cod-bayes", *words])})
+[[ "$(complete -p cod-bayes)" =~ "-F "([^ ]+) ]] && complete_word="${BASH_REMATCH[1]}"
+"""
+    for words in offers:
+        ask += f"""
+COMP_WORDS=(cod-bayes {words})
 COMP_CWORD=$((${{#COMP_WORDS[@]}}-1))
-[[ "$(complete -p cod-bayes)" =~ "-F "([^ ]+) ]] && "${{BASH_REMATCH[1]}}" cod-bayes
-printf '%s ' "${{COMPREPLY[@]}}"
+"$complete_word" cod-bayes
+echo "${{COMPREPLY[@]}}"
 """
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(
@@ -193,27 +210,12 @@ printf '%s ' "${{COMPREPLY[@]}}"
         capture_output=True,
         text=True,
         check=True,
-        cwd=folder,
+        cwd=tmp_path,
         env={**os.environ, "PATH": path},
     )
     assert done.stderr == ""
-    return done.stdout.split()
-
-
-@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
-def test_bash_completes_commands_options_choices_and_files(tmp_path):
-    (tmp_path / "posterior.nc").touch()
-    (tmp_path / "folder").mkdir()
-    offered = partial(completed, tmp_path)
-    assert offered("fore") == ["forecast"]
-    assert sorted(offered("")) == sorted(COMMANDS)
-    assert offered("forecast", "--target") == ["--target-compute"]
-    assert offered("forecast", "--engine", "p") == ["pymc"]
-    assert offered("ingest", "--format", "lm") == ["lm-eval"]
-    assert offered("completion", "z") == ["zsh"]
-    assert offered("report", "post") == ["posterior.nc"]
-    assert offered("plan", "posterior.nc", "--out", "") == ["folder"]
-    assert offered("plan", "posterior.nc", "--goal", "GSM") == []
+    offered = [line.split() for line in done.stdout.splitlines()]
+    assert dict(zip(offers, offered, strict=True)) == offers
 
 
 @pytest.mark.parametrize("shell", SHELLS)

@@ -112,11 +112,12 @@ def _design(text: str) -> tuple[str, Path, float]:
     """ "A=mixA.nc@1e24" """
     name, _, rest = text.partition("=")
     path, _, flops = rest.rpartition("@")
-    if not (name and path and 0 < number(flops) < float("inf")):
+    compute = number(flops)
+    if not (name and path and 0 < compute < float("inf")):
         raise ValueError(
             f"expected a design NAME=POSTERIOR@FLOPS such as A=mixA.nc@1e24, got {text!r}"
         )
-    return name, Path(path), number(flops)
+    return name, Path(path), compute
 
 
 def show(comparison: Comparison) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,12 +29,13 @@ def numbers_by_name(pairs: Sequence[str], example: str) -> dict[str, float]:
     """
     found: dict[str, float] = {}
     for text in pairs:
-        name, _, value = (part.strip() for part in text.rpartition("="))
-        if not name or number(value) != number(value):
+        name, _, rest = (part.strip() for part in text.rpartition("="))
+        value = number(rest)
+        if not name or math.isnan(value):
             raise ValueError(f"expected {example}, got {text!r}")
         if name in found:
             raise ValueError(f"expected each name once, got {name!r} twice")
-        found[name] = number(value)
+        found[name] = value
     return found
 
 
