@@ -1,4 +1,4 @@
-"""Files that are old or new, never a half."""
+"""Files that are old or new, never a half. Every folder may import this module."""
 
 from __future__ import annotations
 

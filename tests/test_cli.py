@@ -1,8 +1,10 @@
 """The command line as a user meets it: speed, help, JSON, completion, and logs to report."""
 
+import ast
 import json
+import os
+import re
 import resource
-import shlex
 import shutil
 import subprocess
 import sys
@@ -19,10 +21,12 @@ from test_ingest import lm_row, lm_run
 
 import cod_bayes
 from cod_bayes.cli import COMMANDS, main, parser
-from cod_bayes.commands.completion import script
+from cod_bayes.commands.completion import SHELLS
+from cod_bayes.commands.ingest import FORMATS as COMMAND_FORMATS
 from cod_bayes.evaluate.simulate import PAPER_BENCHMARKS, simulate
 from cod_bayes.forecast.fitting import Interrupted
 from cod_bayes.forecast.storage import load
+from cod_bayes.ingest import FORMATS
 
 COLUMNS = "benchmark compute mean sd q05 q25 q50 q75 q95 predictable_share verdict".split()
 COMPUTE = np.logspace(20, 23, 5)
@@ -105,13 +109,14 @@ def test_backtest_as_json(logs, capsys):
     assert found["failures"] == [] and Path(found["files"]["reliability.png"]).exists()
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["forecast", "--help"], ["report", "--help"]])
-def test_help_loads_nothing_heavy(arguments):
+def test_help_loads_nothing_heavy():
     code = (
-        "import sys\nfrom cod_bayes.cli import main\n"
-        f"try: main({arguments})\nexcept SystemExit: pass\n"
-        "heavy = {'numpy', 'pandas', 'matplotlib', 'pymc', 'xarray', 'rich'} & set(sys.modules)\n"
-        "print('heavy', sorted(heavy))"
+        "import sys\nfrom cod_bayes.cli import COMMANDS, main\n"
+        "for command in ([], *([name] for name in COMMANDS)):\n"
+        "    try: main([*command, '--help'])\n"
+        "    except SystemExit: pass\n"
+        "heavy = {'numpy', 'pandas', 'matplotlib', 'pymc', 'xarray', 'rich', 'shtab'}\n"
+        "print('heavy', sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "heavy []" in done.stdout
@@ -129,7 +134,7 @@ def test_help_takes_less_than_half_a_second_of_work():
     assert min(taken) < 0.5
 
 
-def test_version_and_exit_codes_are_told(capsys):
+def test_version_and_exit_codes_are_printed(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["--version"])
     assert capsys.readouterr().out == f"cod-bayes {cod_bayes.__version__}\n"
@@ -173,31 +178,127 @@ def test_refused_computes_are_2(tmp_path, capsys):
     assert "expected --target-compute > 0" in capsys.readouterr().err
 
 
-def completed(*words):
-    """What bash offers for the last word."""
-    ask = f"{script(parser())}\nCOMP_WORDS=({shlex.join(['cod-bayes', *words])})\n"
-    ask += 'COMP_CWORD=$((${#COMP_WORDS[@]}-1))\n_cod_bayes\necho "${COMPREPLY[@]}"'
-    done = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, check=True)
-    assert done.stderr == ""
-    return done.stdout.split()
-
-
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
-def test_bash_completes_commands_options_and_choices():
-    assert completed("fore") == ["forecast"]
-    assert sorted(completed("")) == sorted(COMMANDS)
-    assert completed("forecast", "--target") == ["--target-compute"]
-    assert completed("ingest", "--format", "lm") == ["lm-eval"]
-    assert completed("completion", "z") == ["zsh"]
-    assert completed("report", "post") == []  # then bash completes file names
+def test_bash_completes_commands_options_choices_and_files(tmp_path):
+    """What bash offers for the last word after `eval "$(cod-bayes completion bash)"`."""
+    (tmp_path / "posterior.nc").touch()
+    (tmp_path / "folder").mkdir()
+    offers = {
+        "fore": ["forecast"],
+        "''": list(COMMANDS),
+        "forecast --target": ["--target-compute"],
+        "forecast --engine p": ["pymc"],
+        "ingest --format lm": ["lm-eval"],
+        "completion z": ["zsh"],
+        "report post": ["posterior.nc"],
+        "plan posterior.nc --out ''": ["folder"],
+        "plan posterior.nc --goal GSM": [],
+    }
+    ask = """
+eval "$(cod-bayes completion bash)"
+[[ "$(complete -p cod-bayes)" =~ "-F "([^ ]+) ]] && complete_word="${BASH_REMATCH[1]}"
+"""
+    for words in offers:
+        ask += f"""
+COMP_WORDS=(cod-bayes {words})
+COMP_CWORD=$((${{#COMP_WORDS[@]}}-1))
+"$complete_word" cod-bayes
+echo "${{COMPREPLY[@]}}"
+"""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", ask],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env={**os.environ, "PATH": path},
+    )
+    assert done.stderr == ""
+    offered = [line.split() for line in done.stdout.splitlines()]
+    assert dict(zip(offers, offered, strict=True)) == offers
 
 
-def test_completion_is_printed_for_each_shell(capsys):
-    for shell in ("bash", "zsh"):
-        assert main(["completion", shell]) == 0
-        out = capsys.readouterr().out
-        assert out.endswith("complete -o default -F _cod_bayes cod-bayes\n")
-        assert out.startswith("autoload") == (shell == "zsh")
+@pytest.mark.parametrize("shell", SHELLS)
+def test_completion_is_printed_for_each_shell(shell, capsys):
+    assert main(["completion", shell]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in COMMANDS) and "target-compute" in out
+    registered = {"bash": "complete ", "zsh": "compdef ", "tcsh": "complete cod-bayes "}
+    assert registered[shell] in out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_help_is_whole(command, capsys):
+    """Each option and argument is explained, and no default is a bare Python value."""
+    with pytest.raises(SystemExit, match="0"):
+        main([command, "--help"])
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"usage: cod-bayes {command} ") and "None" not in shown
+    _, *sections = re.split(r"(?m)^(?:positional arguments|options):$", shown)
+    entries = re.split(r"(?m)^  (?=\S)", "".join(sections))[1:]
+    assert entries
+    for entry in entries:
+        text = re.split(r" {2,}|\n", entry.strip(), maxsplit=1)
+        assert len(text) == 2 and len(text[1].split()) > 1, entry
+
+
+FOLDER = Path(cod_bayes.__file__).parent / "commands"
+
+
+def declared(module):
+    """Option strings in a module, and the arguments that its calls of a parser's methods add."""
+    found = set()
+    for node in ast.walk(ast.parse((FOLDER / f"{module}.py").read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Constant) and re.fullmatch(r"--?[a-z-]+", str(node.value)):
+            found.add(node.value)
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("add_argument", "path")):
+            found |= {a.value for a in node.args if isinstance(a, ast.Constant)}
+    return found
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_takes_shared_options_from_one_place(command):
+    shared = declared("options")
+    assert {"evidence", "posterior", "--target-compute", "--out", "--json", "-q"} <= shared
+    assert declared(command) & shared == set()
+
+
+def test_an_option_of_two_commands_is_a_shared_one():
+    seen = [name for command in COMMANDS for name in declared(command)]
+    assert [name for name in seen if seen.count(name) > 1] == []
+
+
+def test_every_module_of_the_folder_is_a_command_or_a_shared_one():
+    shared = {"__init__", "options", "values", "printing", "outputs"}
+    assert {file.stem for file in FOLDER.glob("*.py")} == {*COMMANDS, *shared}
+
+
+def test_formats_of_the_help_are_those_of_ingest():
+    assert tuple(FORMATS) == COMMAND_FORMATS
+
+
+@pytest.mark.parametrize("given", [[], ["--engine", "pymc"]])
+def test_an_engine_reaches_the_fit_only_where_given(given, monkeypatch, tmp_path):
+    passed = {}
+
+    def fit(*args, **options):
+        passed.update(options)
+        raise ValueError("seen")
+
+    monkeypatch.setattr("cod_bayes.forecast.fitting.fit", fit)
+    table = tmp_path / "e.csv"
+    simulate(0, benchmarks=PAPER_BENCHMARKS[:1], items_scale=0.01).table.to_csv(table)
+    command = ["forecast", str(table), "--target-compute", "1e24", "--out", str(tmp_path), *given]
+    assert main(command) == 2
+    assert passed.get("engine") == (given[-1] if given else None)
+    assert ("engine" in passed) == bool(given)
+
+
+def test_an_unknown_engine_is_refused(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["forecast", "e.csv", "--target-compute", "1e24", "--engine", "stan"])
+    assert "fast" in capsys.readouterr().err
 
 
 def test_licence_and_citation_are_in_the_package():

@@ -1,1 +1,4 @@
-"""Items of similar difficulty together. Imports `evidence`."""
+"""Items of similar difficulty together.
+
+May import: evidence, ingest.
+"""

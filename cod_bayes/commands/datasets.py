@@ -3,57 +3,51 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
+
+from cod_bayes.commands import options
+from cod_bayes.commands.outputs import write_table
+from cod_bayes.commands.printing import print_json, print_table
+from cod_bayes.commands.values import table_path
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    datasets = commands.add_parser("datasets", help="list public ladders, or write one as a table")
-    datasets.add_argument("name", nargs="?", metavar="NAME", help="write this one")
-    datasets.add_argument(
-        "--folder", type=Path, metavar="DIR", help="take the files from here, not from the network"
+    parser = commands.add_parser("datasets", help="list public ladders, or write one as a table")
+    parser.add_argument(
+        "name", nargs="?", metavar="NAME", help="the ladder to write (default: list all)"
     )
-    datasets.add_argument(
-        "--out",
-        type=Path,
-        metavar="FILE",
-        help=".parquet, .csv, .tsv, .jsonl (default: NAME.parquet)",
+    options.path(
+        parser,
+        "--folder",
+        folder=True,
+        metavar="DIR",
+        help="read the original files from this folder, not from the network",
     )
-    datasets.add_argument("--json", action="store_true", help="print JSON in place of text")
-    datasets.set_defaults(run=run)
+    options.out_file(parser, f"the table: {options.TABLES} (default: NAME.parquet)")
+    options.json(parser)
+    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from cod_bayes.commands.ingest import check_suffix, write
     from cod_bayes.evidence.datasets import DATASETS, dataset_table
 
     if arguments.name is not None:
-        out = check_suffix(arguments.out or Path(f"{arguments.name}.parquet"))
+        out = table_path(arguments.out or Path(f"{arguments.name}.parquet"))
         try:
             table = dataset_table(arguments.name, arguments.folder)
         except ImportError as error:
             raise ValueError(str(error)) from None
-        write(table, out)
+        write_table(table, out)
         if arguments.json:
-            print(json.dumps({"out": str(out), "rows": len(table)}))
+            print_json({"out": str(out), "rows": len(table)})
         else:
             print(f"written: {len(table):,} rows in {out}")
         return 0
-    listed = [
-        {"name": name, "what": one.what, "ladder": one.ladder, "licence": one.licence}
-        for name, one in DATASETS.items()
-    ]
+    heads = ("name", "what", "ladder", "licence")
+    rows = [(name, one.what, one.ladder, one.licence) for name, one in DATASETS.items()]
     if arguments.json:
-        print(json.dumps(listed, indent=2))
+        print_json([dict(zip(heads, row, strict=True)) for row in rows])
         return 0
-    from rich.table import Table
-
-    from cod_bayes.commands.answers import console
-
-    shown = Table(title="Public ladders", caption="cod-bayes datasets NAME --out FILE writes one")
-    for head in listed[0]:
-        shown.add_column(head)
-    for row in listed:
-        shown.add_row(*row.values())
-    console().print(shown)
+    caption = "cod-bayes datasets NAME --out FILE writes one"
+    print_table("Public ladders", heads, rows, left=heads, caption=caption)
     return 0

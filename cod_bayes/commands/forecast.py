@@ -4,72 +4,69 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
-from cod_bayes.commands.answers import output_options, print_json
+from cod_bayes.commands import options
+from cod_bayes.commands.outputs import print_written, write_forecast
+from cod_bayes.commands.printing import (
+    FORECAST_COLUMNS,
+    clustering_notes,
+    print_forecast,
+    print_json,
+    print_notes,
+    records,
+    warnings_printed,
+)
 
 INTERRUPTED = "interrupted.nc"
+ENGINES = ("fast", "pymc", "jax")
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    forecast = commands.add_parser("forecast", help="forecast a target's scores from a table")
-    forecast.add_argument("evidence", type=Path, help="tidy table: .parquet, .csv, .tsv, .jsonl")
-    forecast.add_argument(
-        "--target-compute",
-        type=float,
-        action="append",
-        required=True,
-        metavar="FLOPS",
-        help="may be given several times",
+    parser = commands.add_parser("forecast", help="forecast a target's scores from a table")
+    options.evidence(parser)
+    options.target_computes(parser)
+    options.benchmarks(parser)
+    options.families(parser)
+    for name, default, meaning in (
+        ("--ladder", None, "only these models form the ladder; repeat the option for several"),
+        ("--hold-out", [], "models that are targets: shown in figures, never fitted"),
+        ("--anchor", [], "models of any family that inform the mapping only"),
+    ):
+        parser.add_argument(name, action="append", default=default, metavar="GLOB", help=meaning)
+    parser.add_argument(
+        "--model",
+        default="cod",
+        metavar="NAME",
+        help="Bayesian model, by name or TOML file (default: cod)",
     )
-    forecast.add_argument("--benchmark", action="append", metavar="B")
-    forecast.add_argument("--family", action="append", metavar="F")
-    forecast.add_argument(
-        "--ladder", action="append", metavar="GLOB", help="only these models form the ladder"
+    parser.add_argument(
+        "--engine",
+        choices=ENGINES,
+        help="what samples the model: compiled code for the shipped model (fast), PyMC's own "
+        "compiler for any model (pymc), or JAX (jax)",
     )
-    forecast.add_argument(
-        "--hold-out",
-        action="append",
-        default=[],
-        metavar="GLOB",
-        help="models that are targets: shown, never fitted",
-    )
-    forecast.add_argument(
-        "--anchor",
-        action="append",
-        default=[],
-        metavar="GLOB",
-        help="models of any family that inform the mapping only",
-    )
-    forecast.add_argument("--model", default="cod", metavar="NAME")
-    forecast.add_argument(
+    parser.add_argument(
         "--preview",
         action="store_true",
-        help="every benchmark as one cluster: a third of the time",
+        help="fit every benchmark as one cluster, in a third of the time",
     )
-    forecast.add_argument("--seed", type=int, default=0)
-    forecast.add_argument("--out", type=Path, default=Path("forecast"), metavar="DIR")
-    output_options(forecast, "no progress and no notes")
-    forecast.set_defaults(run=run)
+    options.seed(parser)
+    options.out_folder(parser, "forecast.csv, forecast.png, report.html, posterior.nc", "forecast")
+    options.json(parser)
+    options.quiet(parser, "progress and no notes")
+    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     for compute in arguments.target_compute:
         if not 0 < compute < float("inf"):
             raise ValueError(f"expected --target-compute > 0 in FLOPs, got {compute}")
-    from cod_bayes.commands.show import (
-        COLUMNS,
-        forecast_table,
-        records,
-        routes,
-        spoken_warnings,
-        write,
-    )
     from cod_bayes.evidence.record import read_table
     from cod_bayes.forecast.fitting import Interrupted, fit
 
     arguments.out.mkdir(parents=True, exist_ok=True)  # refused before the work, not after
-    with spoken_warnings() as warned:
+    engine = {} if arguments.engine is None else {"engine": arguments.engine}
+    with warnings_printed() as warned:
         evidence = read_table(
             arguments.evidence,
             benchmarks=arguments.benchmark,
@@ -85,6 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
                 random_seed=arguments.seed,
                 progressbar=not arguments.quiet,
                 preview=arguments.preview,
+                **engine,
             )
         except Interrupted as stopped:
             # Beside the outputs of a run before it, not over them.
@@ -93,14 +91,13 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"cod-bayes: {kept}", file=sys.stderr)
             return 130
     outlook = fitted.forecast(arguments.target_compute)
-    notes = [*evidence.notes, *routes(fitted)]
+    notes = [*evidence.notes, *clustering_notes(fitted)]
     if not arguments.quiet:
-        for note in notes:
-            print(f"note: {note}", file=sys.stderr)
-    files = write(fitted, outlook, arguments.out)
+        print_notes(notes)
+    files = write_forecast(fitted, outlook, arguments.out)
     if arguments.json:
         found = {
-            "rows": records(outlook.summary()[COLUMNS]),
+            "rows": records(outlook.summary()[FORECAST_COLUMNS]),
             "notes": notes,
             "warnings": warned,
             "failed_checks": list(fitted.failed_checks),
@@ -108,6 +105,6 @@ def run(arguments: argparse.Namespace) -> int:
         }
         print_json(found)
         return 0
-    forecast_table(outlook.summary())
-    print(f"written: {', '.join(files)} in {arguments.out}")
+    print_forecast(outlook.summary())
+    print_written(files, arguments.out)
     return 0

@@ -3,54 +3,56 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cod_bayes.writing import replacing
+from cod_bayes.commands import options
+from cod_bayes.commands.outputs import write_table
+from cod_bayes.commands.printing import percents, print_json, print_notes, print_table, records
+from cod_bayes.commands.values import table_path
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl")
 FORMATS = ("lm-eval", "inspect", "helm", "evalplus", "opencompass", "every-eval-ever")
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    ingest = commands.add_parser("ingest", help="turn evaluation logs into a table")
-    ingest.add_argument("sources", nargs="+", type=Path, metavar="SOURCE", help="files or folders")
-    ingest.add_argument(
+    parser = commands.add_parser("ingest", help="turn evaluation logs into a table")
+    options.path(parser, "sources", nargs="+", metavar="SOURCE", help="log files, or their folders")
+    options.path(
+        parser,
         "--models",
-        type=Path,
         required=True,
         metavar="CSV",
-        help="columns model and compute (FLOPs), or model, params, tokens; family, role",
+        help="table of the models: columns model and compute (FLOPs), or model, params, tokens; "
+        "optionally family, role",
     )
-    ingest.add_argument(
+    parser.add_argument(
         "--metric",
         action="append",
         metavar="M",
-        help="the score to take; several: each benchmark takes the first it has",
+        help="the score to take; of several, each benchmark takes the first that it has",
     )
-    ingest.add_argument(
-        "--filter", action="append", metavar="F", help="answer filter (lm-eval, evalplus), likewise"
+    parser.add_argument(
+        "--filter",
+        action="append",
+        metavar="F",
+        help="the answer filter to take, of lm-eval and evalplus; several work as in --metric",
     )
-    ingest.add_argument("--format", choices=FORMATS, metavar="F", help=", ".join(FORMATS))
-    ingest.add_argument(
-        "--out",
-        type=Path,
-        default=Path("evidence.parquet"),
-        metavar="FILE",
-        help=f"{', '.join(SUFFIXES)} (default: evidence.parquet)",
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        metavar="F",
+        help=f"one of {', '.join(FORMATS)} (default: found from the files)",
     )
-    ingest.add_argument("-q", "--quiet", action="store_true", help="no notes")
-    ingest.add_argument("--json", action="store_true", help="print the summary as JSON")
-    ingest.set_defaults(run=run)
+    options.out_file(parser, f"the table: {options.TABLES}", "evidence.parquet")
+    options.quiet(parser, "notes")
+    options.json(parser)
+    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    check_suffix(arguments.out)
+    out = table_path(arguments.out)
     from cod_bayes.ingest import ingest
 
     found = ingest(
@@ -60,41 +62,17 @@ def run(arguments: argparse.Namespace) -> int:
         filter=arguments.filter,
         format=arguments.format,
     )
-    write(found.table, arguments.out)
+    write_table(found.table, out)
     summary = _summary(found.table)
     if arguments.json:
-        shown = {
-            "out": str(arguments.out),
-            "rows": len(found.table),
-            "benchmarks": summary.to_dict("records"),
-            "notes": found.notes,
-        }
-        print(json.dumps(shown, indent=2, ensure_ascii=False))
+        rows = {"out": str(out), "rows": len(found.table)}
+        print_json(rows | {"benchmarks": records(summary), "notes": found.notes})
         return 0
     if not arguments.quiet:
-        for note in found.notes:
-            print(f"note: {note}", file=sys.stderr)
+        print_notes(found.notes)
         _show(summary)
-    print(f"written: {len(found.table):,} rows in {arguments.out}")
+    print(f"written: {len(found.table):,} rows in {out}")
     return 0
-
-
-def check_suffix(out: Path) -> Path:
-    if out.suffix not in SUFFIXES:
-        raise ValueError(f"expected --out to end in {', '.join(SUFFIXES)}, got {out}")
-    return out
-
-
-def write(table: pd.DataFrame, path: Path) -> None:
-    """The table as a file that `cod_bayes.read_table` reads, by its suffix."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as part:
-        if path.suffix == ".parquet":
-            table.to_parquet(part, index=False)
-        elif path.suffix == ".jsonl":
-            table.to_json(part, orient="records", lines=True, force_ascii=False, compression=None)
-        else:
-            table.to_csv(part, index=False, sep="\t" if path.suffix == ".tsv" else ",")
 
 
 def _summary(table: pd.DataFrame) -> pd.DataFrame:
@@ -120,19 +98,14 @@ def _summary(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _show(summary: pd.DataFrame) -> None:
-    from rich.table import Table
-
-    from cod_bayes.commands.answers import console
-
-    shown = Table(title="Evidence")
-    for head in ("benchmark", "items", "models", "trials", "% correct"):
-        shown.add_column(head, justify="left" if head == "benchmark" else "right")
-    for row in summary.itertuples():
-        shown.add_row(
-            row.benchmark,
+    rows = [
+        (
+            str(row.benchmark),
             f"{row.items:,}",
             f"{row.models:,}",
             "–" if row.trials is None else f"{row.trials:.3g}",
-            f"{100 * row.lowest:.1f} – {100 * row.highest:.1f}",
+            percents(row.lowest, row.highest),
         )
-    console().print(shown)
+        for row in summary.itertuples()
+    ]
+    print_table("Evidence", ("benchmark", "items", "models", "trials", "% correct"), rows)

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
+
+from cod_bayes.commands import options
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    register = commands.add_parser("register", help="write a forecast down, to be settled later")
-    register.add_argument("posterior", type=Path, help="posterior.nc of `cod-bayes forecast`")
-    register.add_argument(
-        "--target-compute",
-        type=float,
-        action="append",
-        required=True,
-        metavar="FLOPS",
-        help="may be given several times",
-    )
-    register.add_argument(
-        "--out", type=Path, default=Path("registration.json"), metavar="FILE", help="a new file"
-    )
-    register.set_defaults(run=run)
+    parser = commands.add_parser("register", help="write a forecast down, to be settled later")
+    options.posterior(parser)
+    options.target_computes(parser)
+    options.out_file(parser, "the record; the file must not exist yet", "registration.json")
+    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+
+from cod_bayes.commands import options
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    report = commands.add_parser("report", help="write a saved posterior as one HTML page")
-    report.add_argument("posterior", type=Path, help="posterior.nc of `cod-bayes forecast`")
-    report.add_argument(
-        "--target-compute",
-        type=float,
-        action="append",
-        metavar="FLOPS",
-        help="may be given several times (default: those forecast when it was saved)",
-    )
-    report.add_argument(
-        "--out",
-        type=Path,
-        default=Path("report.html"),
-        metavar="FILE",
-        help="default: report.html",
-    )
-    report.set_defaults(run=run)
+    parser = commands.add_parser("report", help="write a saved posterior as one HTML page")
+    options.posterior(parser)
+    options.target_computes(parser, default="the targets of the saved forecast")
+    options.out_file(parser, "the page, .html", "report.html")
+    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

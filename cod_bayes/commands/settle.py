@@ -1,4 +1,4 @@
-"""`cod-bayes settle`: a registered forecast scored by what came true."""
+"""`cod-bayes settle`: a registered forecast scored by the result."""
 
 from __future__ import annotations
 
@@ -8,39 +8,46 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cod_bayes.commands import options
+from cod_bayes.commands.printing import percent, print_table, unconverged
+from cod_bayes.commands.values import numbers_by_name
+
 if TYPE_CHECKING:
     import pandas as pd
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    settle = commands.add_parser("settle", help="score a registered forecast by the result")
-    settle.add_argument("registration", type=Path)
-    settle.add_argument(
-        "--result", action="append", default=[], metavar="B=RATE", help="such as GSM8K=0.871"
+    parser = commands.add_parser("settle", help="score a registered forecast by the result")
+    options.path(parser, "registration", help="file of `cod-bayes register`")
+    parser.add_argument(
+        "--result",
+        action="append",
+        default=[],
+        metavar="B=RATE",
+        help="a score that was measured, such as GSM8K=0.871; repeat the option for several",
     )
-    settle.add_argument("--results", type=Path, metavar="CSV", help="columns benchmark, score")
-    settle.add_argument(
-        "--target-compute",
-        type=float,
-        metavar="FLOPS",
-        help="which registered compute was trained, where there are several",
+    options.path(
+        parser,
+        "--results",
+        metavar="CSV",
+        help="table of the scores that were measured, columns benchmark and score",
     )
-    settle.add_argument(
-        "--out", type=Path, metavar="FILE", help="default: beside, as NAME.settled.json"
+    options.target_compute(
+        parser, "training compute of the trained model (needed where several are registered)"
     )
-    settle.set_defaults(run=run)
+    options.out_file(parser, "the settlement (default: NAME.settled.json beside NAME.json)")
+    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from cod_bayes.commands.answers import assigned
     from cod_bayes.decide.register import read, settle, settlement
     from cod_bayes.writing import write_once
 
     record = read(arguments.registration)
     pairs = list(arguments.result)
     if arguments.results:
-        pairs += _rows(arguments.results)
-    results = assigned(pairs, "--result GSM8K=0.871")
+        pairs += _pairs(arguments.results)
+    results = numbers_by_name(pairs, "--result GSM8K=0.871")
     table = settle(record, results, arguments.target_compute)
     show(table, record)
     out = arguments.out or arguments.registration.with_suffix(".settled.json")
@@ -49,8 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _rows(path: Path) -> list[str]:
-    """A results table as the option's texts."""
+def _pairs(path: Path) -> list[str]:
+    """A results table as texts of --result."""
     import pandas as pd
 
     table = pd.read_csv(path)
@@ -62,25 +69,14 @@ def _rows(path: Path) -> list[str]:
 
 
 def show(table: pd.DataFrame, record: dict[str, Any]) -> None:
-    """One row per benchmark, in points."""
-    from rich.markup import escape
-    from rich.table import Table
-
-    from cod_bayes.commands.answers import console, unconverged
-
-    shown = Table(
-        title=f"Registered {record['created']}, in points{unconverged(record['failed_checks'])}"
-    )
-    shown.add_column("benchmark")
-    for head in ("FLOPs", "median", "actual", "error", "CRPS", "in 50 %", "in 90 %", "PIT"):
-        shown.add_column(head, justify="right")
-    shown.add_column("log score", justify="right")
-    for row in table.itertuples():
-        shown.add_row(
-            escape(str(row.benchmark)),
+    """One row per benchmark, in points, then the mean."""
+    heads = ("benchmark", "FLOPs", "median", "actual", "error", "CRPS", "in 50 %", "in 90 %")
+    rows = [
+        (
+            str(row.benchmark),
             f"{row.compute:.3g}",
-            f"{100 * row.median:.1f}",
-            f"{100 * row.actual:.1f}",
+            percent(row.median),
+            percent(row.actual),
             f"{100 * row.error:+.1f}",
             f"{100 * row.crps:.2f}",
             "yes" if row.in50 else "no",
@@ -88,17 +84,19 @@ def show(table: pd.DataFrame, record: dict[str, Any]) -> None:
             f"{row.pit:.2f}",
             f"{row.log_score:.2f}",
         )
-    shown.add_section()
-    shown.add_row(
+        for row in table.itertuples()
+    ]
+    mean = (
         "mean",
         "",
         "",
         "",
-        f"{100 * table['error'].abs().mean():.1f} abs.",
+        f"{percent(table['error'].abs().mean())} abs.",
         f"{100 * table['crps'].mean():.2f}",
         f"{100 * table['in50'].mean():.0f} %",
         f"{100 * table['in90'].mean():.0f} %",
         f"{table['pit'].mean():.2f}",
         f"{table['log_score'].mean():.2f}",
     )
-    console().print(shown)
+    title = f"Registered {record['created']}, in points{unconverged(record['failed_checks'])}"
+    print_table(title, (*heads, "PIT", "log score"), rows, [mean])

@@ -1,1 +1,4 @@
-"""From a forecast to a decision. Imports `forecast` and what comes before it."""
+"""From a forecast to a decision.
+
+May import: evidence, ingest, clustering, model, sampling, forecast.
+"""

@@ -1,1 +1,4 @@
-"""How good forecasts are: simulated worlds, rivals, scores. Imports what comes before it."""
+"""How good forecasts are: simulated worlds, rivals, scores.
+
+May import: evidence, ingest, clustering, model, sampling, forecast, decide.
+"""

@@ -1,1 +1,4 @@
-"""What was measured: models, benchmarks, items, compute. Imports `writing` alone."""
+"""What was measured: models, benchmarks, items, compute.
+
+May import: no other folder.
+"""

@@ -1,1 +1,4 @@
-"""From a posterior to draws of a target's score. Imports what comes before it."""
+"""From a posterior to draws of a target's score.
+
+May import: evidence, ingest, clustering, model, sampling.
+"""

@@ -4,7 +4,9 @@
 
 Logs do not record training compute: `models` adds it. One module per format says what the format
 is and how its fields give (model, benchmark, item, trial, score); `table` chooses the score and
-tells trials from copies; `models` joins the compute.
+tells trials from copies; `compute_of_models` joins the compute.
+
+May import: evidence.
 """
 
 from __future__ import annotations

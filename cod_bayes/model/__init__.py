@@ -1,2 +1,4 @@
-"""The Bayesian model of a ladder: equations, priors, statement. Imports `evidence`,
-`clustering`."""
+"""The Bayesian model of a ladder: equations, priors, statement.
+
+May import: evidence, ingest, clustering.
+"""

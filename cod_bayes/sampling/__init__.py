@@ -1,1 +1,4 @@
-"""From a model to draws of its posterior. Imports `model`."""
+"""From a model to draws of its posterior.
+
+May import: evidence, ingest, clustering, model.
+"""

@@ -1,1 +1,4 @@
-"""Pictures and the report. Imports everything but `commands`."""
+"""Pictures and the report.
+
+May import: evidence, ingest, clustering, model, sampling, forecast, decide, evaluate.
+"""

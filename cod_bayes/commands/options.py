@@ -1,0 +1,136 @@
+"""The options that several commands share. Each is declared here, once.
+
+Every function adds one option to a parser; its arguments are what differs between commands.
+
+Options that name a file or a folder carry an attribute `complete`, as shtab expects it. shtab is
+slow to import, so FILES and FOLDERS are empty until `cod-bayes completion` fills them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+TABLE_SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl")
+TABLES = ", ".join(TABLE_SUFFIXES)
+
+FILES: dict[str, Any] = {}
+FOLDERS: dict[str, Any] = {}
+
+
+def path(parser: argparse.ArgumentParser, name: str, *, folder: bool = False, **more: Any) -> None:
+    """An option or argument that names a file or, where `folder`, a folder."""
+    action = parser.add_argument(name, type=Path, **more)
+    action.complete = FOLDERS if folder else FILES  # type: ignore[attr-defined]
+
+
+def evidence(parser: argparse.ArgumentParser) -> None:
+    path(parser, "evidence", help=f"table of scores: {TABLES}")
+
+
+def posterior(parser: argparse.ArgumentParser) -> None:
+    path(parser, "posterior", help="posterior.nc of `cod-bayes forecast`")
+
+
+def target_compute(parser: argparse.ArgumentParser, meaning: str) -> None:
+    """One target."""
+    parser.add_argument("--target-compute", type=float, metavar="FLOPS", help=meaning)
+
+
+def target_computes(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    """One target or several. default: what happens without the option; None makes it required."""
+    parser.add_argument(
+        "--target-compute",
+        type=float,
+        action="append",
+        required=default is None,
+        metavar="FLOPS",
+        help="training compute of the target; repeat the option for several targets"
+        + ("" if default is None else f" (default: {default})"),
+    )
+
+
+def benchmarks(parser: argparse.ArgumentParser, meaning: str = "use only this benchmark") -> None:
+    parser.add_argument(
+        "--benchmark",
+        action="append",
+        metavar="B",
+        help=f"{meaning}; repeat the option for several (default: all)",
+    )
+
+
+def families(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--family",
+        action="append",
+        metavar="F",
+        help="use only models of this family; repeat the option for several (default: all)",
+    )
+
+
+def goals(parser: argparse.ArgumentParser, meaning: str, *, required: bool = False) -> None:
+    parser.add_argument(
+        "--goal", action="append", required=required, metavar="B>=RATE", help=meaning
+    )
+
+
+def cost_record(parser: argparse.ArgumentParser) -> None:
+    path(
+        parser,
+        "--cost",
+        metavar="FILE",
+        help="what training costs: throughput, prices, power; .toml or .json",
+    )
+
+
+def cost_of_candidates(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--cost",
+        type=float,
+        nargs="+",
+        metavar="X",
+        help="cost of each candidate, in any unit (default: its compute)",
+    )
+
+
+def seed(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="seed of the random numbers (default 0)"
+    )
+
+
+def out_file(parser: argparse.ArgumentParser, meaning: str, default: str | None = None) -> None:
+    """The one file that the command writes. default: None where `meaning` says what happens."""
+    path(
+        parser,
+        "--out",
+        default=None if default is None else Path(default),
+        metavar="FILE",
+        help=meaning if default is None else f"{meaning} (default: {default})",
+    )
+
+
+def out_folder(parser: argparse.ArgumentParser, files: str, default: str | None = None) -> None:
+    """The folder of the command's files. default: None writes no file without the option."""
+    path(
+        parser,
+        "--out",
+        folder=True,
+        default=None if default is None else Path(default),
+        metavar="DIR",
+        help=f"folder for {files} (default: {default or 'no files'})",
+    )
+
+
+def json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object in place of the table"
+    )
+
+
+def quiet(parser: argparse.ArgumentParser, left_out: str) -> None:
+    """left_out: what the option silences."""
+    parser.add_argument(
+        "-q", "--quiet", action="store_true", help=f"print no {left_out}; warnings stay"
+    )
