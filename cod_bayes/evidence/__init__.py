@@ -1,1 +1,4 @@
-"""What was measured: models, benchmarks, items, compute. Imports `writing` alone."""
+"""What was measured: models, benchmarks, items, compute.
+
+words -> columns -> files -> rows -> arrays -> checks -> record (Evidence, read_table)
+"""
