@@ -24,6 +24,7 @@ import xarray as xr
 
 from cod_bayes.clustering.ball_sums import improved_mean_shift, smooth_over_ladder
 from cod_bayes.evidence.record import ladder_of
+from cod_bayes.evidence.trials import trials_of_mean
 
 MIN_TRIALS_FOR_MEAN_SHIFT = 17
 _MIN_ITEMS = 20  # fewer items than two clusters of K = 10: the benchmark is one cluster
@@ -151,25 +152,29 @@ def _measure(
     n_trials: np.ndarray,
     chance: np.ndarray,
 ) -> Clusters:
-    """Rates and trials per cluster and model."""
+    """Rates and trials per cluster and model.
+
+    A rate is the mean of item rates, on n trials as in `cod_bayes.evidence.trials`.
+    """
     total = np.zeros((3, membership.shape[1], rate.shape[1]))
     for start in range(0, len(rate), _SLICE):
         part = slice(start, start + _SLICE)
         present = np.isfinite(rate[part])
-        values = np.where(present, [present, rate[part], n_trials[part]], 0.0)
-        total += membership[part].T @ values
-    size, successes, trials = total
+        inverse = 1 / np.where(present, n_trials[part], 1.0)
+        total += membership[part].T @ np.where(present, [present, rate[part], inverse], 0.0)
+    items, rates, inverse_trials = total
     with np.errstate(invalid="ignore", divide="ignore"):
-        pooled = successes / size
         known = np.isfinite(chance)
         level = membership.T @ np.where(known, chance, 0.0) / (membership.T @ known.astype(float))
+        mean_rate = rates / items
+    trials = trials_of_mean(items, inverse_trials)
     trials = np.where(np.isfinite(trials), trials, np.inf)
-    enough = size > 0
+    measured = items > 0
     return Clusters(
         route,
         kind,
         membership,
-        np.where(enough, pooled, np.nan),
-        np.where(enough, trials, 0.0),
+        np.where(measured, mean_rate, np.nan),
+        np.where(measured, trials, 0.0),
         level if known.any() else np.full(len(kind), np.nan),
     )

@@ -45,6 +45,7 @@ from numpy.typing import NDArray
 
 from cod_bayes.evaluate.point import cluster_and_forecast
 from cod_bayes.evidence.record import ladder_of
+from cod_bayes.evidence.trials import trials_of_mean
 
 Array = NDArray[np.floating[Any]]
 Rival = Callable[[xr.Dataset, Array, np.random.Generator, int], Array]
@@ -66,7 +67,7 @@ class Series:
 
     compute: Array  # (model,) FLOPs
     score: Array  # (model,) mean rate over the items
-    trials: float  # of one model on all items, the median over models; NaN unknown
+    trials: float  # behind a score (`cod_bayes.evidence.trials`), the median; NaN unknown
     chance: float  # 0 if unknown
     loss: Array  # (model,) validation loss; NaN unknown
 
@@ -112,10 +113,11 @@ def series(dataset: xr.Dataset, models: int = 3) -> Series:
     used = known.any(axis=1)
     chance = dataset["chance"].values[used] if "chance" in dataset.coords else np.array(np.nan)
     n_trials = ladder["n_trials"].transpose("item", "model").values
+    inverse = (known / np.where(known, n_trials, 1.0)).sum(axis=0)
     return Series(
         compute=compute,
         score=np.where(known, rate, 0).sum(axis=0) / known.sum(axis=0),
-        trials=float(np.median(np.where(known, n_trials, 0).sum(axis=0))),
+        trials=float(np.median(trials_of_mean(known.sum(axis=0), inverse))),
         chance=float(chance.mean()) if np.isfinite(chance).all() else 0.0,
         loss=ladder["loss"].values.astype(float)
         if "loss" in ladder.coords

@@ -10,7 +10,7 @@ import pandas as pd
 from cod_bayes.evidence.columns import KEYS
 from cod_bayes.evidence.words import EvidenceError, count, has_control, shorten, which_match
 
-__all__ = ["Rows", "code_type", "range_by_group", "rows_of"]
+__all__ = ["Rows", "code_type", "floats", "range_by_group", "rows_of"]
 
 _UNUSABLE = re.compile("[\x00\ud800-\udfff]")  # NUL, which NumPy drops; half a surrogate pair
 _LONGEST = 1000  # characters of a name: an array of names is as wide as the longest one
@@ -84,7 +84,7 @@ class Rows:
             return np.broadcast_to(np.nan, len(self.table))  # takes no memory
         raw = self.table[column]
         known = raw.notna().to_numpy(dtype=bool)
-        values = _floats(raw)
+        values = floats(raw)
         unparsed = known & np.isnan(values)
         if unparsed.any():
             examples = self.show(unparsed, raw.to_numpy(dtype=object))
@@ -169,7 +169,7 @@ def code_type(names: np.ndarray) -> np.dtype:
     return np.min_scalar_type(-max(len(names), 1))
 
 
-def _floats(raw: pd.Series) -> np.ndarray:
+def floats(raw: pd.Series) -> np.ndarray:
     """float64 (row,); NaN for what is no number."""
     none = np.broadcast_to(np.nan, len(raw))
     if isinstance(raw.dtype, pd.CategoricalDtype):
