@@ -1,1 +1,4 @@
-"""Items of similar difficulty together. Imports `evidence`."""
+"""Items of similar difficulty together. Imports `evidence`.
+
+ball_sums -> mean_shift -> estimator (for scikit-learn), clusters (what is fitted)
+"""

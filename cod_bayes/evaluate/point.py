@@ -29,7 +29,8 @@ from scipy.interpolate import BSpline
 from scipy.optimize import least_squares, nnls
 from sklearn.base import ClusterMixin
 
-from cod_bayes.clustering.mean_shift import ImprovedMeanShift, smooth_over_ladder
+from cod_bayes.clustering.estimator import ImprovedMeanShift
+from cod_bayes.clustering.mean_shift import smooth_over_ladder
 from cod_bayes.evidence.record import ladder_of
 
 Floats = NDArray[np.float64]
