@@ -93,7 +93,7 @@ def forecasts(table: Path, bar: str, runs: int = 2) -> Iterator[Line]:
 
 def pass_rates(n_items: int) -> np.ndarray:
     """Smoothed rates (item, 9 models) of a benchmark like TriviaQA, 100 trials."""
-    from cod_bayes.clustering.ball_sums import smooth_over_ladder
+    from cod_bayes.clustering.mean_shift import smooth_over_ladder
 
     table = one_benchmark("TriviaQA", n_items, include_targets=True)
     counts = table["n_correct"].to_numpy().reshape(n_items, -1)
@@ -160,7 +160,8 @@ def algorithm_1(x: np.ndarray, k: int = 10) -> np.ndarray:
 
 
 def bar_meanshift(quick: bool) -> Iterator[Line]:
-    from cod_bayes.clustering.ball_sums import exact_sums, improved_mean_shift
+    from cod_bayes.clustering.ball_sums import exact_sums
+    from cod_bayes.clustering.mean_shift import improved_mean_shift
 
     full, part = (2000, 300) if quick else (17_944, PLAIN_ITEMS)
     x = exact_sums(pass_rates(full))
@@ -183,7 +184,7 @@ def bar_meanshift(quick: bool) -> Iterator[Line]:
 
 
 def bar_million(quick: bool) -> Iterator[Line]:
-    from cod_bayes.clustering.ball_sums import improved_mean_shift
+    from cod_bayes.clustering.mean_shift import improved_mean_shift
 
     n = 50_000 if quick else 1_000_000
     x = pass_rates(n)

@@ -24,7 +24,8 @@ import numpy as np
 import pandas as pd
 from rich.progress import track
 
-from cod_bayes.decide.monitor import moment_noise, monitor
+from cod_bayes.decide.monitor import monitor
+from cod_bayes.decide.runs import moment_noise
 from cod_bayes.evaluate.simulate import PAPER_TARGETS, Simulation, pass_rate, simulate
 from cod_bayes.forecast.fitting import fit
 from cod_bayes.forecast.posterior import Fit

@@ -227,7 +227,7 @@ def test_a_long_file_of_text_is_read_in_parts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "cod_bayes.evidence.record._CHUNK", 4
+        "cod_bayes.evidence.files._CHUNK", 4
     )  # models of an item in several of them
     frame = table(items=5, chance=0.25, family="f")
     frame["n_correct"] = frame["n_correct"].astype(float)

@@ -5,10 +5,10 @@ import pytest
 from sklearn.base import clone
 from sklearn.cluster import MeanShift, estimate_bandwidth
 
-from cod_bayes.clustering import ball_sums as flat_kernel
+from cod_bayes.clustering import ball_sums
+from cod_bayes.clustering.ball_sums import exact_sums
+from cod_bayes.clustering.estimator import ImprovedMeanShift
 from cod_bayes.clustering.mean_shift import (
-    ImprovedMeanShift,
-    exact_sums,
     mean_shift,
     radius,
     set_aside_zero,
@@ -161,13 +161,13 @@ def test_scikit_learns_interface_and_refusals():
 def test_every_place_on_the_way_is_visited_once(monkeypatch):
     # The plain climb visits a place again for every seed that passes it.
     visited = []
-    ball_sums = flat_kernel._ball_sums
+    original = ball_sums._ball_sums
 
     def noting(places, *rest):
         visited.extend(place.tobytes() for place in places)
-        return ball_sums(places, *rest)
+        return original(places, *rest)
 
-    monkeypatch.setattr(flat_kernel, "_ball_sums", noting)
+    monkeypatch.setattr(ball_sums, "_ball_sums", noting)
     x = exact_sums(smooth_over_ladder(simulated_rates(np.random.default_rng(1), 2000)))
     mean_shift(x, 0.28)
     assert len(visited) > 2000
@@ -176,8 +176,8 @@ def test_every_place_on_the_way_is_visited_once(monkeypatch):
 
 @pytest.mark.parametrize("bandwidth", [0.1, 0.3, 0.6])
 def test_large_sets_have_seeds_at_a_few_rows(monkeypatch, bandwidth):
-    monkeypatch.setattr(flat_kernel, "ALL_SEEDS", 300)
-    monkeypatch.setattr(flat_kernel, "FEW_SEEDS", 40)
+    monkeypatch.setattr(ball_sums, "ALL_SEEDS", 300)
+    monkeypatch.setattr(ball_sums, "FEW_SEEDS", 40)
     x = exact_sums(np.random.default_rng(5).normal(size=(400, 2)))
     centres, labels = mean_shift(x, bandwidth)
     seeds = np.unique(x, axis=0)[np.random.default_rng(0).permutation(400)[:40]]

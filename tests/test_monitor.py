@@ -10,12 +10,12 @@ import xarray as xr
 from small_fit import run_fit, with_checks
 
 from cod_bayes.cli import main
+from cod_bayes.decide.checkpoints import read_checkpoints
 from cod_bayes.decide.monitor import (
-    _condition,
+    condition,
     estimate_lag,
     monitor,
     monitor_figure,
-    read_checkpoints,
 )
 from cod_bayes.forecast.posterior import Fit
 
@@ -174,7 +174,7 @@ def test_matherons_rule_is_the_gaussian_conditional():
     root = rng.standard_normal((4, 4))
     drawn = rng.standard_normal((200_000, 4)) @ root.T
     joint, observed = root @ root.T, np.array([0.7, -1.1])
-    got = _condition(drawn[:, :2], drawn[:, 2:], observed)
+    got = condition(drawn[:, :2], drawn[:, 2:], observed)
     gain = joint[:2, 2:] @ np.linalg.inv(joint[2:, 2:])
     np.testing.assert_allclose(got.mean(axis=0), gain @ observed, atol=0.03)
     covariance = joint[:2, :2] - gain @ joint[2:, :2]
@@ -299,11 +299,12 @@ def test_command_says_when_the_posterior_is_unconverged(fitted, tmp_path, capsys
 def test_command_refuses_in_a_sentence(fitted, saved, tmp_path, capsys):
     run = str(tmp_path / "run.csv")
     median_run(fitted).to_csv(run, index=False)
+    (tmp_path / "run.xlsx").write_bytes(b"PK")
     for asked, message in (
         ([run, "--lag", "1", "2", "3"], "expected --lag MEAN"),
         ([run, "--lag", "1", "--reference", run], "expected --lag or --reference"),
-        ([str(tmp_path / "run.xlsx")], "expected a file .parquet"),
-        ([str(tmp_path / "none.csv")], "No such file"),
+        ([str(tmp_path / "run.xlsx")], "expected a .parquet"),
+        ([str(tmp_path / "none.csv")], "no such table"),
     ):
         assert main(["monitor", str(saved), *asked]) == 2
         assert message in capsys.readouterr().err

@@ -7,8 +7,7 @@ import pytest
 import xarray as xr
 
 from cod_bayes.evaluate.point import (
-    Curve,
-    accuracy,
+    PointCurve,
     cluster_and_forecast,
     cluster_rates,
     cod_point,
@@ -67,8 +66,7 @@ def simulated(rng, trials=100, anchors=()):
 
 def test_accuracy_is_the_papers_equation_in_units_of_1e18_flops():
     for C, theta in [(3e19, (12.0, 0.4, 0.1, 0.25)), (5e24, (2.0, 0.2, 0.0, 0.0))]:
-        assert accuracy(C / 1e18, *theta) == pytest.approx(y(C, *theta), rel=1e-14)
-        assert Curve(*theta)(C) == pytest.approx(y(C, *theta), rel=1e-14)
+        assert PointCurve(*theta)(C) == pytest.approx(y(C, *theta), rel=1e-14)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +83,7 @@ def test_recovers_a_known_curve_from_noiseless_rates(truth):
     curve = fit_curve(LADDER, [y(C, *truth) for C in LADDER])
     assert curve(TARGET) == pytest.approx(y(TARGET, *truth), abs=2e-4)
     np.testing.assert_allclose(curve(LADDER), [y(C, *truth) for C in LADDER], atol=1e-5)
-    assert is_extrapolatable(curve) == is_extrapolatable(Curve(*truth))
+    assert is_extrapolatable(curve) == is_extrapolatable(PointCurve(*truth))
 
 
 def test_recovers_the_parameters_where_the_ladder_identifies_them():
@@ -134,12 +132,12 @@ def test_lengths_must_agree():
 @pytest.mark.parametrize(
     ("curve", "expected"),
     [
-        (Curve(1.01, 0.11, 0.0, 0.0), True),
-        (Curve(1.0, 0.5, 0.0, 0.0), False),
-        (Curve(5.0, 0.1, 0.0, 0.0), False),
-        (Curve(5.0, 0.5, 1.0, 0.0), False),
-        (Curve(5.0, 0.5, -0.01, 0.0), False),
-        (Curve(5.0, 0.5, 0.99, 0.9), True),
+        (PointCurve(1.01, 0.11, 0.0, 0.0), True),
+        (PointCurve(1.0, 0.5, 0.0, 0.0), False),
+        (PointCurve(5.0, 0.1, 0.0, 0.0), False),
+        (PointCurve(5.0, 0.5, 1.0, 0.0), False),
+        (PointCurve(5.0, 0.5, -0.01, 0.0), False),
+        (PointCurve(5.0, 0.5, 0.99, 0.9), True),
     ],
 )
 def test_thresholds(curve, expected):

@@ -7,8 +7,9 @@ import pytest
 import xarray as xr
 from scipy import optimize
 
+from cod_bayes.evaluate.bootstrap import least_squares
 from cod_bayes.evaluate.point import cluster_and_forecast
-from cod_bayes.evaluate.rivals import RIVALS, NotApplicable, least_squares, series
+from cod_bayes.evaluate.rivals import RIVALS, NotApplicable, series
 
 COMPUTE = 1e20 * 4.0 ** np.arange(7)
 TARGET = np.array([COMPUTE[-1] * 8])

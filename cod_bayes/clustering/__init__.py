@@ -1,4 +1,6 @@
 """Items of similar difficulty together.
 
+ball_sums -> mean_shift -> estimator (for scikit-learn), clusters (what is fitted)
+
 May import: evidence, ingest.
 """

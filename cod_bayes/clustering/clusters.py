@@ -1,18 +1,18 @@
-"""Clusters of items of similar difficulty, and the rates that a curve may honestly be fitted to.
+"""Clusters of items of similar difficulty, and the rates to fit their curves to.
 
 Two routes, chosen by the number of trials behind each pass rate:
 
-- **mean_shift**: the paper's improved MeanShift (COD 4.1, A.1) where trial noise is small. With
+- **mean_shift**: the paper's improved MeanShift (COD 4.1, A.1), where trial noise is small. With
   counts, one half of each item's trials forms the clusters and the other half gives the rates
-  (binomial thinning), so the noise that placed an item is never the noise that is fitted.
-- **one_cluster**: where it is not, or MeanShift finds a single group. What a few answers sort is
-  luck as much as difficulty: items that a large model happened to solve make a cluster that seems
-  to rise steeply. The mean over all items has no such choice in it, and nu
-  (`cod_bayes.model.statement`) says
-  that they differ.
+  (binomial thinning). So the noise that assigned an item to its cluster is independent of the noise
+  in the rates.
+- **one_cluster**: where trial noise is large, or MeanShift finds a single group. With few answers,
+  clusters reflect luck as much as difficulty: items that a large model happened to solve form a
+  cluster that seems to rise steeply. The mean over all items is free of this selection. The
+  parameter nu (`cod_bayes.model.statement`) models the spread of the items.
 
-The switch is where trial noise alone, after smoothing over three models, would move an item as far
-as the largest radius U = sqrt(M) / 10: 0.25 / (n/2) / 3 = 0.01, that is n = 17 trials.
+The switch is at n = 17 trials. There, trial noise alone, after smoothing over three models, moves
+an item as far as the largest radius U = sqrt(M) / 10: 0.25 / (n/2) / 3 = 0.01.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from cod_bayes.clustering.ball_sums import improved_mean_shift, smooth_over_ladder
+from cod_bayes.clustering.mean_shift import improved_mean_shift, smooth_over_ladder
 from cod_bayes.evidence.record import ladder_of
+from cod_bayes.evidence.trials import trials_of_mean
 
 MIN_TRIALS_FOR_MEAN_SHIFT = 17
-_MIN_ITEMS = 20  # fewer items than two clusters of K = 10: the benchmark is one cluster
+_MIN_ITEMS = 20  # two clusters of K = 10; a benchmark with fewer items is one cluster
 _SLICE = 2**16  # items split or measured at once: bounds the memory
 
 
@@ -67,16 +68,16 @@ def cluster(
 
     Args:
         benchmark: dims (item, model), as in `Evidence.benchmarks`; only models of the role
-            "ladder" are looked at.
+            "ladder" are used.
         rng: for thinning.
         clusterer: any scikit-learn clusterer (label -1: outlier) in place of improved MeanShift;
             it is used whatever the number of trials.
-        whole: one cluster, whatever the number of trials.
+        whole: make one cluster, whatever the number of trials.
     """
     ladder = ladder_of(benchmark)
     rate, n_trials = ladder["rate"].values, ladder["n_trials"].values
     chance = benchmark["chance"].values
-    del ladder  # a copy of all cells
+    del ladder  # it holds a copy of all cells
 
     if whole or len(rate) < _MIN_ITEMS:
         return _one(rate, n_trials, chance)
@@ -89,7 +90,8 @@ def cluster(
     labels = _mean_shift_labels(feature, clusterer)
     names = np.unique(labels)
     if len(names) == 1:
-        return cluster(benchmark, rng, whole=True)  # of all trials, which are not kept till here
+        # One cluster uses all trials, so it is made from the benchmark and not from a half.
+        return cluster(benchmark, rng, whole=True)
     kind = np.array([{-2: "zero", -1: "outliers"}.get(k, "cluster") for k in names.tolist()])
     membership = (labels[:, None] == names).astype(float)
     return _measure("mean_shift", kind, membership, rate, n_trials, chance)
@@ -134,12 +136,15 @@ def _thin(
 
 
 def _fill_along_ladder(feature: np.ndarray) -> np.ndarray:
-    """Missing cells from the item's neighbours on the ladder, for the distance only."""
+    """Missing cells interpolated between the item's neighbours on the ladder.
+
+    Only the distances between items use these values.
+    """
     filled = feature.copy()
-    place = np.arange(feature.shape[1])
+    position = np.arange(feature.shape[1])
     for i in np.flatnonzero(~np.isfinite(feature).all(axis=1)):
         known = np.isfinite(feature[i])
-        filled[i] = np.interp(place, place[known], feature[i, known]) if known.any() else 0.0
+        filled[i] = np.interp(position, position[known], feature[i, known]) if known.any() else 0.0
     return filled
 
 
@@ -151,25 +156,29 @@ def _measure(
     n_trials: np.ndarray,
     chance: np.ndarray,
 ) -> Clusters:
-    """Rates and trials per cluster and model."""
+    """Rates and trials per cluster and model.
+
+    A rate is the mean of item rates, on n trials as in `cod_bayes.evidence.trials`.
+    """
     total = np.zeros((3, membership.shape[1], rate.shape[1]))
     for start in range(0, len(rate), _SLICE):
         part = slice(start, start + _SLICE)
         present = np.isfinite(rate[part])
-        values = np.where(present, [present, rate[part], n_trials[part]], 0.0)
-        total += membership[part].T @ values
-    size, successes, trials = total
+        inverse = 1 / np.where(present, n_trials[part], 1.0)
+        total += membership[part].T @ np.where(present, [present, rate[part], inverse], 0.0)
+    items, rates, inverse_trials = total
     with np.errstate(invalid="ignore", divide="ignore"):
-        pooled = successes / size
         known = np.isfinite(chance)
         level = membership.T @ np.where(known, chance, 0.0) / (membership.T @ known.astype(float))
+        mean_rate = rates / items
+    trials = trials_of_mean(items, inverse_trials)
     trials = np.where(np.isfinite(trials), trials, np.inf)
-    enough = size > 0
+    measured = items > 0
     return Clusters(
         route,
         kind,
         membership,
-        np.where(enough, pooled, np.nan),
-        np.where(enough, trials, 0.0),
+        np.where(measured, mean_rate, np.nan),
+        np.where(measured, trials, 0.0),
         level if known.any() else np.full(len(kind), np.nan),
     )

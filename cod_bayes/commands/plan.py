@@ -49,11 +49,6 @@ def run(arguments: argparse.Namespace) -> int:
 
     goals = [Goal.parse(goal) for goal in arguments.goal]
     cost = read_cost(arguments.cost) if arguments.cost else None
-<<<<<<< HEAD
-    from cod_bayes.forecast.storage import load
-
-=======
->>>>>>> commands
     found = plan(
         load(arguments.posterior),
         goals,

@@ -1,26 +1,26 @@
 """Which of several runs to train, and whether to train at all.
 
-A design d is a posterior and a compute. In world w (a posterior draw) its target scores
-s_dw (benchmark,), and it is worth
+A design d is a posterior and a compute. In world w (a posterior draw) its target has the scores
+s_dw (benchmark,) and the utility
 
     U_dw = V u(s_dw) - cost_dw
 
-u is the user's: a mean score, 1 where goals are met, or any function of the scores. V is what one
-unit of u is worth in money; without V, u is the utility and cost only enters as a ratio. Then
+The user chooses u: a mean score, 1 where goals are met, or any function of the scores. V is the
+value of one unit of u in money; without V, u is the utility and the cost only enters as a ratio.
 
     P(best)      share of worlds in which U_dw is the largest; ties are shared
     regret_dw    max_e U_ew - U_dw
     VaR          quantile `level` of U_d: worse in that share of worlds
     CVaR         mean of U_d over the worst `level` of worlds
     go           E U_d > B, B the utility of doing nothing
-    loss         E max(U_d, B) - max(E U_d, B): what deciding now loses on average against deciding
-                 with the score known, the expected value of perfect information
+    loss         E max(U_d, B) - max(E U_d, B): the mean loss of deciding now, against deciding with
+                 the score known (the expected value of perfect information)
 
 VaR and CVaR are utilities, not losses: larger is better.
 
 Designs on one posterior share its worlds, the shocks of the run included: draws are paired, only
-the computes differ. Different posteriors are independent: each is permuted at random, for fits of
-one seed use the same random numbers. The worlds of costs are the same for all designs.
+the computes differ. Different posteriors are independent. Each is permuted at random, because fits
+with the same seed use the same random numbers. All designs share the worlds of costs.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from cod_bayes.decide.cost import CostRecord
-from cod_bayes.decide.plan import Goal
+from cod_bayes.decide.plan import Goal, parse_goals
+from cod_bayes.decide.posterior import as_fit
 from cod_bayes.forecast.posterior import Fit, check_names
 from cod_bayes.writing import replacing
 
@@ -48,7 +49,7 @@ Utility = Callable[[xr.DataArray], ArrayLike]
 
 
 def mean_score(weights: Mapping[str, float] | None = None) -> Utility:
-    """u: the mean score, weighted by benchmark; without weights, all benchmarks alike.
+    """u: the mean score, weighted by benchmark; without weights, equally.
 
     Raises:
         ValueError: weights that are negative, not finite, or sum to 0.
@@ -69,20 +70,20 @@ def mean_score(weights: Mapping[str, float] | None = None) -> Utility:
     return weighted
 
 
-def reaches(goals: Sequence[Goal | str]) -> Utility:
+def reaches(goals: Goal | str | Sequence[Goal | str]) -> Utility:
     """u: 1 where all goals are met, else 0.
 
     Raises:
         ValueError: no goals, or one that `Goal.parse` refuses.
     """
-    asked = [Goal.parse(goal) if isinstance(goal, str) else goal for goal in goals]
-    if not asked:
+    parsed = parse_goals(goals)
+    if not parsed:
         raise ValueError("expected at least one goal, such as GSM8K>=0.85, got none")
 
     def met(score: xr.DataArray) -> ArrayLike:
-        check_names([g.benchmark for g in asked], [str(n) for n in score["benchmark"].values])
+        check_names([g.benchmark for g in parsed], [str(n) for n in score["benchmark"].values])
         return np.logical_and.reduce(
-            [score.sel(benchmark=g.benchmark).values >= g.at_least for g in asked]
+            [score.sel(benchmark=g.benchmark).values >= g.at_least for g in parsed]
         ).astype(float)
 
     return met
@@ -98,7 +99,7 @@ class Comparison:
             conditional_value_at_risk, decision ("go" or "no-go"), wrong_decision_loss.
         utility: U, (sample, design).
         unit: of the utility: "score", or a currency.
-        failed_checks: of the fits behind the designs; only designs with some.
+        failed_checks: of the designs' fits; only designs with failed checks.
     """
 
     table: pd.DataFrame
@@ -108,6 +109,10 @@ class Comparison:
     regret: float
     level: float
     failed_checks: dict[str, tuple[str, ...]]
+
+    def summary(self) -> pd.DataFrame:
+        """The table."""
+        return self.table
 
     def to_dict(self) -> dict[str, object]:
         """All but the draws, ready for JSON; null where there is no cost."""
@@ -133,7 +138,7 @@ class Comparison:
 
 
 def compare(
-    designs: Mapping[str, tuple[Fit, float]],
+    designs: Mapping[str, tuple[Fit | str | Path, float]],
     utility: Utility | None = None,
     *,
     value: float | None = None,
@@ -146,8 +151,8 @@ def compare(
     """Score designs against each other and against doing nothing.
 
     Args:
-        designs: name -> (fit, compute in FLOPs). Designs that hold the same `Fit` object share
-            its worlds.
+        designs: name -> (fit, compute in FLOPs). A fit is a `Fit` or the file of a saved one.
+            Designs with the same `Fit` object or file share its worlds.
         utility: u, of scores (sample, benchmark) -> (sample,); default `mean_score()`.
         value: V, money for one unit of u; None: the utility is u itself.
         cost: what compute costs; subtracted where `value` is given. It must have a price.
@@ -160,20 +165,21 @@ def compare(
             another shape or not finite; a cost without a price; what `Fit.draws` refuses.
     """
     _check(designs, value, cost, baseline, regret, level)
+    loaded = _loaded(designs)
     if utility is None:
-        sets = {name: set(fit.benchmarks) for name, (fit, _) in designs.items()}
+        sets = {name: set(fit.benchmarks) for name, (fit, _) in loaded.items()}
         if len({frozenset(s) for s in sets.values()}) > 1:
             raise ValueError(
                 "expected designs on the same benchmarks, got "
                 f"{ {name: sorted(s) for name, s in sets.items()} }; weigh those that all have"
             )
         utility = mean_score()
-    score = _worlds(designs, random_seed)
+    score = _worlds(loaded, random_seed)
     u = np.column_stack([_applied(utility, score[name], name) for name in designs])
     compute = np.array([float(flops) for _, flops in designs.values()])
     money = np.full(u.shape, np.nan)
     if cost is not None:
-        # Same seed, same world: only the compute differs between columns.
+        # The same seed gives the same world: only the compute differs between columns.
         money = np.column_stack(
             [
                 cost.draws(flops, len(u), np.random.default_rng([random_seed, 1]))["money"]
@@ -213,7 +219,7 @@ def compare(
         baseline,
         regret,
         level,
-        {name: fit.failed_checks for name, (fit, _) in designs.items() if fit.failed_checks},
+        {name: fit.failed_checks for name, (fit, _) in loaded.items() if fit.failed_checks},
     )
 
 
@@ -241,8 +247,20 @@ def compare_figure(comparison: Comparison) -> Figure:
     return figure
 
 
+def _loaded(
+    designs: Mapping[str, tuple[Fit | str | Path, float]],
+) -> dict[str, tuple[Fit, float]]:
+    """The designs with their fits read, each file once."""
+    files = {str(fit) for fit, _ in designs.values() if isinstance(fit, str | Path)}
+    fits = {file: as_fit(file) for file in sorted(files)}
+    return {
+        name: (fits[str(fit)] if isinstance(fit, str | Path) else fit, flops)
+        for name, (fit, flops) in designs.items()
+    }
+
+
 def _check(
-    designs: Mapping[str, tuple[Fit, float]],
+    designs: Mapping[str, tuple[Fit | str | Path, float]],
     value: float | None,
     cost: CostRecord | None,
     baseline: float,
@@ -264,15 +282,15 @@ def _check(
 
 
 def _worlds(designs: Mapping[str, tuple[Fit, float]], random_seed: int) -> dict[str, xr.DataArray]:
-    """Scores (sample, benchmark) by design, sample by sample the same world."""
+    """Scores (sample, benchmark) by design; a sample is the same world in all designs of a fit."""
     fits = {id(fit): fit for fit, _ in designs.values()}
     drawn = {}
     for key, fit in fits.items():
-        asked = sorted({float(flops) for f, flops in designs.values() if f is fit})
-        score = fit.draws(asked)["score"].transpose("chain", "draw", "benchmark", "compute")
+        computes = sorted({float(flops) for f, flops in designs.values() if f is fit})
+        score = fit.draws(computes)["score"].transpose("chain", "draw", "benchmark", "compute")
         drawn[key] = xr.DataArray(
             score.values.reshape(-1, *score.shape[2:]),
-            {"benchmark": fit.benchmarks, "compute": asked},
+            {"benchmark": fit.benchmarks, "compute": computes},
             ("sample", "benchmark", "compute"),
         )
     size = min(score.sizes["sample"] for score in drawn.values())
@@ -286,11 +304,15 @@ def _worlds(designs: Mapping[str, tuple[Fit, float]], random_seed: int) -> dict[
 
 
 def _applied(utility: Utility, score: xr.DataArray, name: str) -> np.ndarray:
-    found = np.asarray(utility(score), float)
-    if found.shape != (score.sizes["sample"],) or not np.isfinite(found).all():
+    """The utility of every sample (sample,).
+
+    Raises ValueError for a utility of another shape or that is not finite.
+    """
+    values = np.asarray(utility(score), float)
+    if values.shape != (score.sizes["sample"],) or not np.isfinite(values).all():
         raise ValueError(
             f"design {name!r}: expected a utility of finite values ({score.sizes['sample']},), "
-            f"got shape {found.shape}, {np.isnan(found).sum()} of them NaN; "
+            f"got shape {values.shape}, {np.isnan(values).sum()} of them NaN; "
             "reduce the dimension benchmark and no other"
         )
-    return found
+    return values

@@ -5,8 +5,8 @@
     energy = hours W / 1000        kWh; W watts drawn per GPU, with its share of the building
     days   = hours / (24 n)        on n GPUs at once
 
-A field is a number or a range [low, high]. A range is log-uniform: the fields are scales that are
-multiplied and divided, and 1/u is then as uncertain as u. Fields vary independently of each other.
+A field is a number or a range [low, high]. A range is log-uniform, because the fields are scales
+that are multiplied and divided: 1/u is then as uncertain as u. Fields are independent.
 
 A record is a TOML or JSON file with the fields of `CostRecord`:
 
@@ -32,7 +32,7 @@ import numpy as np
 
 Amount = float | tuple[float, float]
 
-QUANTILES = {"q05": 0.05, "q50": 0.5, "q95": 0.95}
+COST_QUANTILES = {"q05": 0.05, "q50": 0.5, "q95": 0.95}
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ class CostRecord:
     Attributes:
         peak_flops: F, FLOP/s of one GPU at the precision of the training.
         utilisation: u in (0, 1], model FLOPs as a share of the peak.
-        price_per_gpu_hour: in `currency`; None: money is not reckoned.
-        gpus: n; None: days are not reckoned.
-        watts_per_gpu: W; None: energy is not reckoned.
+        price_per_gpu_hour: in `currency`; None: no money in the results.
+        gpus: n; None: no days in the results.
+        watts_per_gpu: W; None: no energy in the results.
 
     Raises:
         ValueError: a field that is not positive, a range that falls, u > 1.
@@ -83,21 +83,21 @@ class CostRecord:
                 low, high = np.log(np.broadcast_to(np.asarray(value, float), 2))
                 drawn[name] = np.exp(low + (high - low) * rng.random(size))
         hours = compute / (3600 * drawn["peak_flops"] * drawn["utilisation"])
-        found = {"gpu_hours": hours}
+        amounts = {"gpu_hours": hours}
         if "price_per_gpu_hour" in drawn:
-            found["money"] = hours * drawn["price_per_gpu_hour"]
+            amounts["money"] = hours * drawn["price_per_gpu_hour"]
         if "watts_per_gpu" in drawn:
-            found["energy_kwh"] = hours * drawn["watts_per_gpu"] / 1000
+            amounts["energy_kwh"] = hours * drawn["watts_per_gpu"] / 1000
         if "gpus" in drawn:
-            found["days"] = hours / (24 * drawn["gpus"])
-        return found
+            amounts["days"] = hours / (24 * drawn["gpus"])
+        return amounts
 
     def summary(self, compute: float, random_seed: int = 0) -> dict[str, dict[str, float]]:
         """Each quantity of `draws` -> its q05, q50, q95, from 10,000 draws."""
-        found = self.draws(compute, 10_000, np.random.default_rng(random_seed))
+        amounts = self.draws(compute, 10_000, np.random.default_rng(random_seed))
         return {
-            name: {key: float(np.quantile(value, q)) for key, q in QUANTILES.items()}
-            for name, value in found.items()
+            name: {key: float(np.quantile(value, q)) for key, q in COST_QUANTILES.items()}
+            for name, value in amounts.items()
         }
 
     def to_dict(self) -> dict[str, object]:
@@ -135,7 +135,7 @@ def read_cost(path: str | Path) -> CostRecord:
 
 
 def utilisation(compute: float, gpu_hours: float, peak_flops: float) -> float:
-    """u of a run that is over, from what it took."""
+    """u of a finished run, from its GPU-hours."""
     return compute / (3600 * gpu_hours * peak_flops)
 
 

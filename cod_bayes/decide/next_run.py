@@ -1,7 +1,7 @@
 """Which further run narrows the target's forecast most: preposterior analysis from posterior draws.
 
-A candidate's data y are not known yet, the posterior's draws say what they may be. With s the
-target's measured score on a benchmark,
+The data y of a candidate are not known yet; their distribution is given by posterior draws. With s
+the target's measured score on a benchmark,
 
     E_y Var(s | y) = Var(s - E[s | y]),      reduction = 1 - E_y Var(s | y) / Var(s)
 
@@ -9,15 +9,15 @@ and E[s | y] is the regression of s on y over the draws (Strong, Oakley and Bren
 
     s = a + sum_j (b_j y_j + c_j y_j^2) + residual,   Var(residual) on n - p degrees of freedom.
 
-A run at compute c is another model: y_j is the arcsine root of its score on benchmark j, with
-shocks of its own, measured on the ladder's trials. What the target shares with it is the curves,
-and above the largest ladder model the random walk of what no curve follows, which the larger ladder
-would have behind it. An anchor is a model of another family with the target's expected score on the
-predictable subset: y is the arcsine root of its score on the rest, plus the scatter of the mapping.
+A run at compute c is another model: y_j is the arcsine root of its score on benchmark j, with its
+own shocks, measured on the ladder's trials. It shares the curves with the target, and above the
+largest ladder model also the random walk for what no curve follows. An anchor is a model of another
+family with the target's expected score on the predictable subset: y is the arcsine root of its
+score on the rest, plus the scatter of the mapping.
 
-What is left out: the scales of the shocks become better known too, which no regression on y shows
-in full. More trials for models already measured are not offered: their shocks are integrated out of
-the posterior, so it cannot say what a second look at them would show.
+Two things are left out. New data also inform the scales of the shocks, which a regression on y
+covers only in part. And more trials of measured models are no candidates: their shocks are
+integrated out of the posterior, so it has no draws of a second measurement.
 """
 
 from __future__ import annotations
@@ -25,30 +25,33 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from cod_bayes.decide.posterior import as_fit
 from cod_bayes.forecast.posterior import Fit, check_names
 from cod_bayes.forecast.target import worth
 from cod_bayes.model.equations import radians
 
-_REPEATS = 4  # of every candidate, with fresh shocks: less noise between candidates
+_REPEATS = 4  # of every candidate with new shocks, to lower the noise between candidates
 _CANDIDATES = 5
 _BLUE, _ORANGE = "#0072B2", "#D55E00"
 
 
 @dataclass(frozen=True)
 class NextRun:
-    """Candidates and what they are worth.
+    """Candidates and how far each narrows the forecast.
 
     Attributes:
         table: one row per candidate: kind ("run" or "anchor"), benchmark ("" for all), compute
             (FLOPs, NaN for an anchor), cost (NaN unknown), sd_before, sd_after (root of the mean
             variance over `benchmarks`, accuracy), reduction (share of that variance), per_cost.
-        target_compute: FLOPs. benchmarks: whose forecast is to be narrowed.
-        failed_checks: of the fit behind it; a posterior that fails any is not to be relied on.
+        target_compute: FLOPs.
+        benchmarks: those whose forecast is to be narrowed.
+        failed_checks: of the fit. Do not rely on a posterior that fails any.
     """
 
     table: pd.DataFrame
@@ -65,6 +68,10 @@ class NextRun:
     def best_per_cost(self) -> pd.Series:
         """The candidate that reduces it most per unit of cost, of those with a cost."""
         return self.table.loc[self.table["per_cost"].idxmax()]
+
+    def summary(self) -> pd.DataFrame:
+        """The table, the largest reduction first."""
+        return self.table.sort_values("reduction", ascending=False, ignore_index=True)
 
     def to_json(self) -> str:
         """One object: the attributes, `best` and `best_per_cost` as rows of the table."""
@@ -83,7 +90,7 @@ class NextRun:
 
 
 def next_run(
-    fit: Fit,
+    fit: Fit | str | Path,
     target_compute: float,
     *,
     candidates: Sequence[float] | None = None,
@@ -93,11 +100,12 @@ def next_run(
     """Expected narrowing of the target's forecast by further runs and, with a mapping, anchors.
 
     Args:
+        fit: a fit, or the file of a saved one.
         target_compute: FLOPs.
         candidates: compute of the runs, FLOPs; by default five from 0.3 times the smallest ladder
             model to twice the largest.
         cost: of each candidate run, any unit; by default its compute.
-        benchmarks: whose forecast is to be narrowed; all by default.
+        benchmarks: those whose forecast is to be narrowed; all by default.
 
     Raises:
         ValueError: a compute that is not positive or not below the target's, a cost that is not
@@ -105,6 +113,7 @@ def next_run(
     """
     if not 0 < target_compute < np.inf:
         raise ValueError(f"expected target compute > 0 in FLOPs, got {target_compute}")
+    fit = as_fit(fit)
     ladder = fit.idata["constant_data"].to_dataset()
     if candidates is None:
         ends = 0.3 * ladder["compute"].values.min(), 2 * ladder["compute"].values.max()
@@ -130,30 +139,30 @@ def next_run(
     b = [fit.benchmarks.index(name) for name in chosen]
     grid = np.append(runs, target_compute)
     drawn = fit.draws(grid, one_run=True)
-    flat = {name: _flat(drawn[name].values)[..., -1] for name in ("score", "subset_score")}
-    target = flat["score"][:, b]
+    at_target = {name: _flat(drawn[name].values)[..., -1] for name in ("score", "subset_score")}
+    target = at_target["score"][:, b]
     variance = target.var(axis=0, ddof=1)
     rng = np.random.default_rng([int(fit.idata.attrs["random_seed"]), 7])
     noise = np.sqrt(
         fit.spec.constants["evaluation_noise"] ** 2 + 0.25 / ladder["trials"].values
     )  # (benchmark,) radians
-    left = np.zeros((len(runs), len(b)))
+    remaining = np.zeros((len(runs), len(b)))
     for seed in range(1, _REPEATS + 1):
         score = fit.draws(grid, one_run=True, measured=False, model_seed=seed)["score"].values
         y = radians(_flat(score))
         y = y + noise[:, None] * rng.standard_normal(y.shape)
         for j in range(len(runs)):
-            left[j] += residual_variance(target, y[:, :, j]) / _REPEATS
+            remaining[j] += residual_variance(target, y[:, :, j]) / _REPEATS
     rows = [
         ("run", "", compute, price, after)
-        for compute, price, after in zip(runs, costs, left, strict=True)
+        for compute, price, after in zip(runs, costs, remaining, strict=True)
     ]
-    for name, at in zip(chosen, b, strict=True):
-        shown = _anchor(fit, name, flat["subset_score"][:, at], rng)
-        if shown is not None:
+    for name, k in zip(chosen, b, strict=True):
+        anchor_y = _anchor(fit, name, at_target["subset_score"][:, k], rng)
+        if anchor_y is not None:
             after = variance.copy()
-            own = chosen.index(name)
-            after[own] = residual_variance(target[:, [own]], shown)[0]
+            column = chosen.index(name)
+            after[column] = residual_variance(target[:, [column]], anchor_y)[0]
             rows.append(("anchor", name, np.nan, np.nan, after))
     table = pd.DataFrame(rows, columns=["kind", "benchmark", "compute", "cost", "after"])
     after = np.array([row.mean() for row in table.pop("after")])
@@ -184,14 +193,14 @@ def _flat(values: np.ndarray) -> np.ndarray:
 def _anchor(
     fit: Fit, benchmark: str, subset: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray | None:
-    """What an anchor as good as the target shows of the rest, (draw, 1); None without a rest."""
+    """y of an anchor as good as the target, (draw, 1); None where there is no mapping."""
     mapping = fit.mapping(benchmark)
     if mapping is None:
         return None
     rest = mapping.rest(np.full(len(subset), np.median(subset)))
-    own = fit.summary().query("benchmark == @benchmark")
+    clusters = fit.summary().query("benchmark == @benchmark")
     trials = fit.idata["constant_data"].to_dataset()["trials"].sel(benchmark=benchmark).item()
-    trials *= worth(own["weight"].to_numpy(), 1 - own["p_predictable"].to_numpy())
+    trials *= worth(clusters["weight"].to_numpy(), 1 - clusters["p_predictable"].to_numpy())
     sd = np.sqrt(fit.spec.constants["mapping_scatter"] ** 2 + 0.25 / trials)
     return (radians(rest) + sd * rng.standard_t(4, len(rest)))[:, None]
 

@@ -1,18 +1,18 @@
-"""How much compute reaches a goal.
+"""The compute that reaches a goal.
 
-With goals s_b on benchmarks b, the chance that a target of compute C reaches them all is
+With goals s_b on benchmarks b, the probability that a target of compute C reaches them all is
 
     P(C) = share of posterior draws in which score_b(C) >= s_b for every b
 
-`Fit.draws` shows one world per draw, the same at every compute and on every benchmark, so goals
-are met jointly or not. Where P rises with C it is the distribution function of the compute that
-the goals require, and its quantile p is
+A draw of `Fit.draws` is one world, the same at every compute and on every benchmark, so all goals
+are compared within a world. Where P rises with C it is the distribution function of the compute
+that the goals require, and its quantile p is
 
     C_p = the smallest C of the range with P(C) >= p
 
-A ceiling, or an uncertainty that grows with distance, can keep P below p: there is no C_p then, and
-max P says how far the goals can be reached at all. P may also fall again beyond C_p: the smallest P
-at any larger compute is stated.
+A ceiling, or an uncertainty that grows with distance, can keep P below p. Then there is no C_p, and
+max P is the largest probability in the range. P may also fall again beyond C_p: the smallest P at
+any larger compute is reported.
 
 The range goes from the smallest ladder compute to `decades` (default 5) beyond the largest. Scores
 are drawn at four computes per decade and interpolated linearly in log10 C, draw by draw; P is then
@@ -31,16 +31,17 @@ import numpy as np
 import pandas as pd
 
 from cod_bayes.decide.cost import CostRecord
+from cod_bayes.decide.posterior import as_fit
+from cod_bayes.forecast.outlook import QUANTILES
 from cod_bayes.forecast.posterior import Fit, check_names
 from cod_bayes.writing import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-QUANTILES = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
-_PER_DECADE = 4  # of drawn computes; what interpolation costs is below half a point of score
+_PER_DECADE = 4  # drawn computes; the error of interpolation is below half a point of score
 _FINE = 10  # interpolated computes from one drawn compute to the next
-_SLACK = 0.02  # of P beyond C_p, for the noise of draws
+_SLACK = 0.02  # tolerance on P beyond C_p, for Monte Carlo noise
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Goal:
 
     @classmethod
     def parse(cls, text: str) -> Goal:
-        """ "GSM8K>=0.85"; the name may contain anything.
+        """ "GSM8K>=0.85"; the name may have any characters.
 
         Raises:
             ValueError: no ">=", no name, or no rate in (0, 1).
@@ -79,7 +80,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Plan:
-    """The answer; symbols as in the module, computes in FLOPs.
+    """The compute for the goals; symbols as in the module, computes in FLOPs.
 
     Attributes:
         curve: compute, probability (of all goals), and P of each goal alone under its text.
@@ -88,7 +89,7 @@ class Plan:
         quantiles: q05 .. q95 of the compute required; None where not reached.
         p_reachable: max P in the range.
         cost: of C_p, as `CostRecord.summary`; None without a record or without C_p.
-        failed_checks: of the fit behind it.
+        failed_checks: of the fit.
     """
 
     goals: tuple[Goal, ...]
@@ -111,8 +112,22 @@ class Plan:
 
     @property
     def compute_range(self) -> tuple[float, float]:
-        """First and last compute looked at."""
+        """First and last compute of the range."""
         return float(self.curve["compute"].iloc[0]), float(self.curve["compute"].iloc[-1])
+
+    def summary(self) -> pd.DataFrame:
+        """C_p and the largest P in the range, of each goal and then of all."""
+        columns = {str(goal): str(goal) for goal in self.goals}
+        if len(columns) > 1:
+            columns["all goals"] = "probability"
+        flops = self.curve["compute"].to_numpy()
+        rows = []
+        for goal, column in columns.items():
+            chance = self.curve[column].to_numpy()
+            at = _first(flops, chance, self.probability)
+            rows.append((goal, self.probability, np.nan if at is None else at, chance.max()))
+        names = ["goal", "probability", "compute_at_probability", "p_reachable"]
+        return pd.DataFrame(rows, columns=names)
 
     def to_dict(self) -> dict[str, object]:
         """All but the curve, ready for JSON."""
@@ -142,8 +157,8 @@ class Plan:
 
 
 def plan(
-    fit: Fit,
-    goals: Sequence[Goal | str],
+    fit: Fit | str | Path,
+    goals: Goal | str | Sequence[Goal | str],
     probability: float = 0.9,
     *,
     cost: CostRecord | None = None,
@@ -152,38 +167,41 @@ def plan(
     """The compute that reaches all goals with the given probability.
 
     Args:
-        goals: `Goal`, or text as "GSM8K>=0.85".
+        fit: a fit, or the file of a saved one.
+        goals: one or several; `Goal`, or text as "GSM8K>=0.85".
         probability: p, in (0, 1).
-        decades: how far beyond the largest ladder model to look.
+        cost: what compute costs.
+        decades: the length of the range beyond the largest ladder model.
 
     Raises:
         ValueError: no goals, an unknown benchmark, a goal or p outside (0, 1), decades <= 0.
     """
-    asked = tuple(Goal.parse(goal) if isinstance(goal, str) else goal for goal in goals)
-    if not asked:
+    parsed = parse_goals(goals)
+    if not parsed:
         raise ValueError("expected at least one goal, such as GSM8K>=0.85, got none")
     if not 0 < probability < 1:
         raise ValueError(f"expected a probability between 0 and 1, got {probability}")
     if not 0 < decades < np.inf:
         raise ValueError(f"expected decades > 0 beyond the ladder, got {decades}")
-    check_names([goal.benchmark for goal in asked], fit.benchmarks)
+    fit = as_fit(fit)
+    check_names([goal.benchmark for goal in parsed], fit.benchmarks)
 
     ladder = np.log10(fit.idata["constant_data"].to_dataset()["compute"].values)
     low, high = ladder.min(), ladder.max() + decades
     x = np.linspace(low, high, int(np.ceil((high - low) * _PER_DECADE)) + 1)
-    named = list(dict.fromkeys(goal.benchmark for goal in asked))
-    score = fit.draws(10**x, benchmarks=named)["score"].stack(sample=("chain", "draw"))
+    benchmarks = list(dict.fromkeys(goal.benchmark for goal in parsed))
+    score = fit.draws(10**x, benchmarks=benchmarks)["score"].stack(sample=("chain", "draw"))
     met = [
         _refined(score.sel(benchmark=goal.benchmark).transpose("sample", "compute").values)
         >= goal.at_least
-        for goal in asked
+        for goal in parsed
     ]
     flops = 10 ** _refined(x[None])[0]
     together = np.logical_and.reduce(met).mean(axis=0)
-    alone = {str(goal): m.mean(axis=0) for goal, m in zip(asked, met, strict=True)}
+    alone = {str(goal): m.mean(axis=0) for goal, m in zip(parsed, met, strict=True)}
     at = _first(flops, together, probability)
     return Plan(
-        goals=asked,
+        goals=parsed,
         probability=probability,
         curve=pd.DataFrame({"compute": flops, "probability": together} | alone),
         compute_at_probability=at,
@@ -194,6 +212,16 @@ def plan(
         cost=None if cost is None or at is None else cost.summary(at),
         failed_checks=fit.failed_checks,
     )
+
+
+def parse_goals(goals: Goal | str | Sequence[Goal | str]) -> tuple[Goal, ...]:
+    """One or several goals as `Goal`.
+
+    Raises:
+        ValueError: a text that `Goal.parse` refuses.
+    """
+    several = [goals] if isinstance(goals, str | Goal) else goals
+    return tuple(Goal.parse(goal) if isinstance(goal, str) else goal for goal in several)
 
 
 def plan_figure(plan: Plan) -> Figure:

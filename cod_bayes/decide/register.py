@@ -1,10 +1,10 @@
 """A forecast written down before the training, and scored after it.
 
 A registration holds, per benchmark and compute, the quantiles q_tau of the forecast at
-tau = 0.5 %, 1 %, .. 99.5 %, with what is needed to tell where they came from: hashes of the
-evidence, the model's specification and the posterior, the seed, versions and failed checks.
-`sha256` is the hash of all the rest. It reveals a careless change, not one by someone who
-computes it anew: publish it, dated, where others can see it.
+tau = 0.5 %, 1 %, .. 99.5 %, and their origin: hashes of the evidence, the model's specification and
+the posterior, the seed, versions and failed checks. `sha256` is the hash of all the rest. It
+reveals a careless change, but anyone can compute it again after a deliberate one. So publish it,
+with a date, where others can see it.
 
 When the score y is known,
 
@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cod_bayes.decide.posterior import as_fit
 from cod_bayes.evaluate.scoring import log_score, pit
 from cod_bayes.forecast.posterior import Fit, check_names
 from cod_bayes.writing import write_once
@@ -40,15 +41,27 @@ _MIDPOINTS = slice(None, None, 2)  # of the LEVELS: (i - 1/2) / 100
 
 
 def register(
-    fit: Fit, compute: float | list[float] | np.ndarray, posterior: str | Path
+    fit: Fit | str | Path,
+    compute: float | list[float] | np.ndarray,
+    posterior: str | Path | None = None,
 ) -> dict[str, Any]:
     """The forecast at each compute (FLOPs) as a record for `write`.
 
-    posterior: the file that `fit` was loaded from, or saved to.
+    Args:
+        fit: a fit, or the file of a saved one.
+        posterior: the file of the fit; needed where `fit` is not a file.
 
     Raises:
-        ValueError: a compute that is not positive and finite.
+        ValueError: a compute that is not positive and finite, or no file.
     """
+    if isinstance(fit, str | Path):
+        posterior = fit if posterior is None else posterior
+    if posterior is None:
+        raise ValueError(
+            "expected the file of the posterior, whose hash is registered, got none; save the fit "
+            "(fit.save) and give the file"
+        )
+    fit = as_fit(fit)
     draws = fit.draws(compute)["score"]
     forecasts = []
     for name in fit.benchmarks:
@@ -86,7 +99,7 @@ def register(
 
 
 def digest(record: Mapping[str, Any]) -> str:
-    """SHA-256 of a record without its own `sha256`."""
+    """SHA-256 of a record without its entry `sha256`."""
     rest = {name: value for name, value in record.items() if name != "sha256"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
@@ -101,7 +114,7 @@ def write(record: Mapping[str, Any], path: str | Path) -> None:
 
 
 def read(path: str | Path) -> dict[str, Any]:
-    """A registration that is what it was when written.
+    """A registration, checked to be unaltered.
 
     Raises:
         ValueError: another kind of file, or an altered one.
@@ -122,11 +135,14 @@ def read(path: str | Path) -> dict[str, Any]:
 
 
 def settle(
-    record: Mapping[str, Any], results: Mapping[str, float], compute: float | None = None
+    registration: Mapping[str, Any] | str | Path,
+    results: Mapping[str, float],
+    compute: float | None = None,
 ) -> pd.DataFrame:
-    """Score a registration by what came true.
+    """Score a registration against the results.
 
     Args:
+        registration: what `register` or `read` returned, or its file.
         results: benchmark -> score, a rate in [0, 1]; benchmarks may be missing.
         compute: which of the registered computes was trained; needed where there are several.
 
@@ -136,8 +152,9 @@ def settle(
 
     Raises:
         ValueError: no results, unknown benchmarks, scores outside [0, 1], a compute that is not
-            registered or not told.
+            registered, or none where several are registered.
     """
+    record = read(registration) if isinstance(registration, str | Path) else registration
     rows = record["forecasts"]
     if not results:
         raise ValueError("expected results, benchmark -> score, got none")
@@ -178,7 +195,7 @@ def settle(
 
 
 def settlement(record: Mapping[str, Any], table: pd.DataFrame) -> dict[str, Any]:
-    """The scores of `settle` with what they belong to, ready for JSON."""
+    """The scores of `settle` with the identity of the registration, ready for JSON."""
     return {
         "format": "cod-bayes settlement 1",
         "settled": datetime.now(UTC).date().isoformat(),

@@ -1,14 +1,14 @@
-"""What the forecasts would have been worth: hide the largest models, forecast them, look.
+"""How good forecasts would have been: hide the largest models, forecast them, score that.
 
 For every benchmark and family of an evidence, models ordered by compute, C_1 < C_2 < ... < C_n,
 
     problem k:  forecast the score of model n - k from models 1 .. n - k - 1      k = 0 .. K - 1
 
-(a rolling origin: what is larger than the target does not exist yet), as long as three different
-computes remain below the target. Anchors and models of unknown compute take no part; targets with
-results are models like the others. The score is the mean rate over the items that the target
-answered, and only these items are forecast. Benchmarks that have the same target make one problem:
-a Bayesian model fits them jointly, as a user would; a rival sees one at a time.
+(a rolling origin: models larger than the target are left out), as long as three different computes
+remain below the target. Anchors and models of unknown compute take no part; targets with results
+are models like the others. The score is the mean rate over the items that the target answered, and
+only these items are forecast. Benchmarks with the same target make one problem: a Bayesian model
+fits them jointly, as a user would; a rival gets one at a time.
 
     problems     Evidence -> list of Problem
     run_problem  Problem, method, seed -> rows         pure: any executor may run it, in any order
@@ -18,8 +18,7 @@ a Bayesian model fits them jointly, as a user would; a rival sees one at a time.
 A method is one of `rivals.RIVALS`, or a Bayesian model (a name or TOML file,
 `cod_bayes.forecast.fitting`).
 One row is one forecast with its outcome (`COLUMNS`), scores as in `cod_bayes.evaluate.scoring`. A
-method
-that fails on a problem leaves rows of NaN with the reason in `error`.
+method that fails on a problem gives rows of NaN with the reason in `error`.
 """
 
 from __future__ import annotations
@@ -65,8 +64,8 @@ COLUMNS += ["failed_checks", "subset_mean", "subset_actual", "error", "problem",
 class Problem:
     """One target to forecast, on one or more benchmarks, from the ladder below it.
 
-    `evidence` has the ladder and that one target, whose results are the answer; `family` is a
-    heading that score tables group by.
+    `evidence` has the ladder and that one target, with its results; `family` is the heading of the
+    problem in score tables.
     """
 
     id: str
@@ -86,24 +85,26 @@ class Problem:
 
     @property
     def compute(self) -> float:
-        """Of the target, FLOPs."""
+        """Compute of the target, FLOPs."""
         return float(self.evidence.models.loc[self.target, "compute"])
 
     def answers(self, benchmark: str) -> xr.DataArray:
-        """The target's rates, (item,)."""
+        """The target's rates (item,)."""
         return self.evidence.benchmarks[benchmark]["rate"].sel(model=self.target)
 
     def actual(self, benchmark: str) -> float:
+        """The target's score."""
         return float(self.answers(benchmark).mean())
 
 
 def problems(evidence: Evidence, targets: int = 2) -> list[Problem]:
     """The rolling origin of every benchmark and family: see the module.
 
-    Each of `Evidence.single_scores` is a problem of its own; a target's others are fitted together.
+    Each of `Evidence.single_scores` is a problem of its own. The other benchmarks of a target make
+    one problem.
 
     Raises:
-        ValueError: fewer than one target is asked for, or no ladder is long enough for any.
+        ValueError: `targets` below 1, or no ladder that is long enough for a target.
     """
     if targets < 1:
         raise ValueError(f"expected at least 1 target, got {targets}")
@@ -111,14 +112,14 @@ def problems(evidence: Evidence, targets: int = 2) -> list[Problem]:
     models = models[np.isfinite(models["compute"]) & (models["role"] != "anchor")]
     benchmarks: dict[str, list[str]] = {}  # by target
     for name, data in evidence.benchmarks.items():
-        here = models[models.index.isin(data["model"].values)]
-        for _, family in here.groupby("family", sort=False):
-            enough = [
+        measured = models[models.index.isin(data["model"].values)]
+        for _, family in measured.groupby("family", sort=False):
+            long_enough = [
                 target
                 for target, compute in family["compute"].items()
                 if family["compute"][family["compute"] < compute].nunique() >= _FEWEST_COMPUTES
             ]
-            for target in enough[-targets:]:
+            for target in long_enough[-targets:]:
                 benchmarks.setdefault(str(target), []).append(name)
     if not benchmarks:
         raise ValueError(
@@ -128,28 +129,28 @@ def problems(evidence: Evidence, targets: int = 2) -> list[Problem]:
     table = evidence.to_table()
     largest_first = models.loc[models.index.isin(benchmarks)].iloc[::-1]
     alone = set(evidence.single_scores)
-    found = []
+    made = []
     for target in largest_first.sort_values("family", kind="stable").index:
         names = benchmarks[str(target)]
         if together := [name for name in names if name not in alone]:
-            found.append(_problem(table, str(target), together))
+            made.append(_problem(table, str(target), together))
         for name in [name for name in names if name in alone]:
-            own = _problem(table, str(target), [name])
-            found.append(replace(own, id=f"{own.id}/{name}"))
-    return found
+            one = _problem(table, str(target), [name])
+            made.append(replace(one, id=f"{one.id}/{name}"))
+    return made
 
 
 def _problem(table: pd.DataFrame, target: str, benchmarks: list[str]) -> Problem:
-    mine = table["model"] == target
-    first = table[mine].iloc[0]
+    of_target = table["model"] == target
+    first = table[of_target].iloc[0]
     family, compute = str(first["family"]), first["compute"]
-    answered = pd.MultiIndex.from_frame(table.loc[mine, ["benchmark", "item"]])
+    answered = pd.MultiIndex.from_frame(table.loc[of_target, ["benchmark", "item"]])
     kept = (table["family"] == family) & (table["role"] != "anchor")
-    kept &= mine | (table["compute"] < compute)
+    kept &= of_target | (table["compute"] < compute)
     kept &= table["benchmark"].isin(benchmarks)
     kept &= pd.MultiIndex.from_frame(table[["benchmark", "item"]]).isin(answered)
-    role = np.where(mine, "target", "ladder")
-    with warnings.catch_warnings():  # the whole evidence has been read with its warnings
+    role = np.where(of_target, "target", "ladder")
+    with warnings.catch_warnings():  # reading the whole evidence has given these warnings already
         warnings.simplefilter("ignore")
         evidence = read_table(table.assign(role=role)[kept])
     return Problem(f"{family}/{target}", family, evidence)
@@ -170,8 +171,8 @@ def run_problem(problem: Problem, method: str, seed: int = 0) -> list[Row]:
         "digest": problem.evidence.digest,
     }
     forecasts = _rivals if method in RIVALS else _bayesian
-    found = forecasts(problem, method, seed)
-    return [{"benchmark": name} | head | row for name, row in found.items()]
+    rows = forecasts(problem, method, seed)
+    return [{"benchmark": name} | head | row for name, row in rows.items()]
 
 
 def _rivals(problem: Problem, method: str, seed: int) -> dict[str, Row]:
@@ -189,7 +190,7 @@ def _rivals(problem: Problem, method: str, seed: int) -> dict[str, Row]:
 
 
 def _bayesian(problem: Problem, method: str, seed: int) -> dict[str, Row]:
-    """A joint fit; its time is shared out equally."""
+    """A joint fit; every benchmark gets an equal share of its time."""
     names = list(problem.evidence.benchmarks)
     start = time.perf_counter()
     try:
@@ -201,10 +202,10 @@ def _bayesian(problem: Problem, method: str, seed: int) -> dict[str, Row]:
 
 
 def _joint_fit(problem: Problem, model: str, seed: int) -> dict[str, Row]:
-    from cod_bayes.forecast.fitting import fit  # PyMC: seconds to import, and no rival needs it
+    from cod_bayes.forecast.fitting import fit  # imports PyMC: seconds, which rivals need not pay
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the checks that failed are in the rows
+        warnings.simplefilter("ignore")  # the rows hold the failed checks
         fitted = fit(problem.evidence, model=model, random_seed=seed, progressbar=False)
         outlook = fitted.forecast([problem.compute])
     verdicts = outlook.summary().set_index("benchmark")["verdict"]
@@ -241,7 +242,8 @@ def backtest(
 ) -> pd.DataFrame:
     """Forecast the `targets` largest models of every benchmark and family, and score that.
 
-    Returns `COLUMNS`, one row per benchmark, target and method; `run` says what the rest means.
+    Returns `COLUMNS`, one row per benchmark, target and method. The other arguments are those of
+    `run`.
     """
     return run(problems(evidence, targets), methods, executor, random_seed, progressbar, out)
 
@@ -261,7 +263,7 @@ def run(
             be under `if __name__ == "__main__":`.
         out: a folder. Rows are kept in its backtest.csv as they finish, and those that it has
             already (same problem, method, seed and evidence; failures too) are not run again.
-            A method that has changed under the same name is not noticed: use a fresh folder.
+            A change of a method under the same name goes unnoticed: use a new folder.
 
     Raises:
         ValueError: an unknown method, two problems of one id, or a foreign backtest.csv.
@@ -289,7 +291,7 @@ def run(
 def _run_all(
     tasks: dict[Key, tuple[Problem, str, int]], executor: Executor | None, progressbar: bool
 ) -> Iterator[tuple[Key, list[Row]]]:
-    """Results as they finish. What has not begun is given up when the caller stops."""
+    """Results as they finish. When the caller stops, tasks that have not begun are cancelled."""
     from rich.console import Console
     from rich.progress import Progress
 
@@ -327,7 +329,7 @@ def _frame(rows: list[Row]) -> pd.DataFrame:
 
 
 def _write(done: dict[Key, list[Row]], file: Path) -> None:
-    """The whole file anew, then moved into place: never a torn row, nor half a joint fit."""
+    """Write the whole file, then move it into place. So it never has part of a row or of a fit."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with replacing(file) as part:
         _frame([row for rows in done.values() for row in rows]).to_csv(part, index=False)
@@ -349,7 +351,7 @@ def _read(file: Path) -> dict[Key, list[Row]]:
     return done
 
 
-# --- what it says --------------------------------------------------------------------------------
+# --- scores --------------------------------------------------------------------------------------
 
 
 def scores(rows: pd.DataFrame) -> pd.DataFrame:

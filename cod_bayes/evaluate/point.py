@@ -7,18 +7,18 @@
 
 g is the chance level, c caps the ceiling, a and b are coefficient and exponent of the answer loss.
 Curves are fitted to the ladder alone; f to the ladder's and the anchors' points (subset accuracy,
-full accuracy). Models of role "target" are never looked at. An accuracy is the mean pass rate over
+full accuracy). Models of role "target" are not used. An accuracy is the mean pass rate over
 items; a cluster's rate is the sum of correct answers over the sum of trials (the mean rate where
 trials are unknown). Missing cells are left out.
 
-Two assumptions to know. f runs through (1, 1): a benchmark with many items that no model ever
-solves is forecast too high, unless an anchor shows it. And C counts FLOPs: a compute axis in other
-units makes the filter meaningless.
+Two assumptions matter. f runs through (1, 1): a benchmark with many items that no model ever solves
+is forecast too high, unless an anchor shows otherwise. And C counts FLOPs: the filter means nothing
+for compute in other units.
 
-This is the baseline that the Bayesian models are measured against: point forecasts, no intervals.
+This is the baseline of the Bayesian models: point forecasts without intervals.
 """
 
-from collections.abc import Mapping as Map
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,8 @@ from scipy.interpolate import BSpline
 from scipy.optimize import least_squares, nnls
 from sklearn.base import ClusterMixin
 
-from cod_bayes.clustering.mean_shift import ImprovedMeanShift, smooth_over_ladder
+from cod_bayes.clustering.estimator import ImprovedMeanShift
+from cod_bayes.clustering.mean_shift import smooth_over_ladder
 from cod_bayes.evidence.record import ladder_of
 
 Floats = NDArray[np.float64]
@@ -44,15 +45,9 @@ MAX_SEGMENTS = 12
 # --- curves --------------------------------------------------------------------------------------
 
 
-def accuracy(C: ArrayLike, a: ArrayLike, b: ArrayLike, c: ArrayLike, g: ArrayLike) -> Any:
-    """y(C) = g + (1 - g) exp(-a C^-b - c), C in 10^18 FLOPs (4.2). Arguments broadcast."""
-    C, a, b, c, g = (np.asarray(value, dtype=float) for value in (C, a, b, c, g))
-    return g + (1 - g) * np.exp(-a * C**-b - c)
-
-
 @dataclass(frozen=True)
-class Curve:
-    """y(C) = g + (1 - g) exp(-a C^-b - c), C in 10^18 FLOPs. All NaN: too little to fit."""
+class PointCurve:
+    """y(C) = g + (1 - g) exp(-a C^-b - c), C in 10^18 FLOPs (4.2). All NaN: too few rates."""
 
     a: float
     b: float
@@ -62,11 +57,11 @@ class Curve:
     def __call__(self, compute: ArrayLike) -> Floats:
         """Accuracy at compute (FLOPs, any shape)."""
         C = np.asarray(compute, dtype=float) / COMPUTE_UNIT
-        return accuracy(C, self.a, self.b, self.c, self.g)
+        return self.g + (1 - self.g) * np.exp(-self.a * C**-self.b - self.c)
 
 
-def is_extrapolatable(curve: Curve) -> bool:
-    """a > 1, b > 0.1 and 0 <= c < 1 (4.3); others are saturated, flat or have not emerged."""
+def is_extrapolatable(curve: PointCurve) -> bool:
+    """a > 1, b > 0.1 and 0 <= c < 1 (4.3). Other curves are saturated, flat or not emerged yet."""
     return curve.a > 1 and curve.b > 0.1 and 0 <= curve.c < 1
 
 
@@ -75,7 +70,7 @@ def fit_curve(
     rate: ArrayLike,
     weights: ArrayLike | None = None,
     chance: float | None = None,
-) -> Curve:
+) -> PointCurve:
     """Robust least squares (soft L1) of y(C) with a, b, c, g free, 0 <= g <= 1 and c >= 0 (4.2).
 
     compute_flops (model,), FLOPs; rate (model,) in [0, 1], NaN is left out; weights (model,), None:
@@ -89,13 +84,13 @@ def fit_curve(
             f"expected compute, rate and weights of one length, "
             f"got shapes {flops.shape}, {y.shape} and {w.shape}"
         )
-    seen = np.isfinite(y) & (w > 0)
-    if seen.sum() < 3:
-        return Curve(np.nan, np.nan, np.nan, np.nan)
-    # Fitted as u = log(a C_max^-b), log b, c, g: a and b alone are all but collinear.
-    log_c = np.log(flops[seen] / COMPUTE_UNIT)
+    present = np.isfinite(y) & (w > 0)
+    if present.sum() < 3:
+        return PointCurve(np.nan, np.nan, np.nan, np.nan)
+    # The parameters are u = log(a C_max^-b), log b, c, g, because a and b are almost collinear.
+    log_c = np.log(flops[present] / COMPUTE_UNIT)
     last = log_c.max()
-    x, y, root = log_c - last, y[seen], np.sqrt(w[seen] / w[seen].mean())
+    x, y, root = log_c - last, y[present], np.sqrt(w[present] / w[present].mean())
 
     def residuals(theta: Floats) -> Floats:
         u, log_b, c, g = theta[..., 0:1], theta[..., 1:2], theta[..., 2:3], theta[..., 3:4]
@@ -120,7 +115,8 @@ def fit_curve(
     z = (residuals(starts) / ROBUST_SCALE) ** 2
     order = np.argsort((2 * (np.sqrt(1 + z) - 1)).sum(axis=1), kind="stable")
     bounds = ([-20, np.log(1e-3), 0, 0], [20, np.log(10), 10, 1])
-    # A flat start, for rates that say nothing: many curves meet those, and the flattest must win.
+    # Where rates carry no information, many curves fit them and the flattest must win. This start
+    # makes sure that a flat curve is among them.
     flat = np.array([3.0, np.log(0.05), 1e-3, y.mean()])
 
     def refine(start: Floats, steps: int) -> tuple[float, Floats]:
@@ -138,20 +134,21 @@ def fit_curve(
         )
         return fit.cost, fit.x
 
-    # The best of the grid and two unlike them; a few steps each, then the winner to the end.
+    # The six best of the grid, two from further down, and the flat one get a few steps each. The
+    # winner is then refined until it converges.
     fits = [refine(start, 40) for start in (*starts[order[:6]], *starts[order[20:60:20]], flat)]
     least = min(cost for cost, _ in fits) + 0.5 * len(y) * TIE**2
     winner = min((x for cost, x in fits if cost <= least), key=lambda x: x[1])
     u, log_b, c, g = refine(winner, 500)[1]
     b = np.exp(log_b)
-    return Curve(a=float(np.exp(u + b * last)), b=float(b), c=float(c), g=float(g))
+    return PointCurve(a=float(np.exp(u + b * last)), b=float(b), c=float(c), g=float(g))
 
 
 # --- mapping -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Mapping:
+class SplineMapping:
     """f: [0, 1] -> [0, 1], a cubic spline with f'' continuous, f' > 0, f(0) = 0 and f(1) = 1."""
 
     spline: BSpline
@@ -165,7 +162,7 @@ class Mapping:
 
 def fit_mapping(
     subset_acc: ArrayLike, full_acc: ArrayLike, tolerance: float = TOLERANCE
-) -> Mapping:
+) -> SplineMapping:
     """A smoothing cubic spline with segments added until RMSE <= tolerance (4.4, C.2).
 
     subset_acc, full_acc: (point,) in [0, 1]; pairs with a NaN are left out. B-spline coefficients
@@ -177,8 +174,8 @@ def fit_mapping(
     x, y = np.asarray(subset_acc, dtype=float), np.asarray(full_acc, dtype=float)
     if x.shape != y.shape or x.ndim != 1:
         raise ValueError(f"expected two equally long sequences, got shapes {x.shape} and {y.shape}")
-    seen = np.isfinite(x) & np.isfinite(y)
-    x, y = x[seen], y[seen]
+    present = np.isfinite(x) & np.isfinite(y)
+    x, y = x[present], y[present]
     if np.any((x < 0) | (x > 1) | (y < 0) | (y > 1)):
         raise ValueError("expected accuracies in [0, 1], not in percent")
     best = _fit_spline(x, y, 1, tolerance)
@@ -190,12 +187,12 @@ def fit_mapping(
     return best
 
 
-def _fit_spline(x: Floats, y: Floats, segments: int, tolerance: float) -> Mapping:
+def _fit_spline(x: Floats, y: Floats, segments: int, tolerance: float) -> SplineMapping:
     inner = np.quantile(x, np.arange(1, segments) / segments) if len(x) else np.empty(0)
     inner = np.unique(np.round(inner[(inner > 0.01) & (inner < 0.99)], 2))
     knots = np.concatenate([[0.0] * 4, inner, [1.0] * 4])
     size = len(knots) - 4
-    identity = np.diff([knots[i + 1 : i + 4].mean() for i in range(size)])  # steps of f(x) = x
+    identity = np.diff([knots[i + 1 : i + 4].mean() for i in range(size)])  # the steps of f(x) = x
     # f = sum_j steps_j * rise_j(x), where rise_j goes from 0 to 1 (the coefficients from j + 1 on).
     rises = BSpline(knots, np.tril(np.ones((size, size - 1)), -1), 3)
     # steps >= 0 give f' >= 0; a share of the identity makes it strict.
@@ -203,8 +200,8 @@ def _fit_spline(x: Floats, y: Floats, segments: int, tolerance: float) -> Mappin
     target = (y - share * x) / (1 - share)
     grid = np.linspace(0, 1, 101)
     roughness = np.sqrt(1e-3 * tolerance**2 / len(grid)) * rises.derivative(2)(grid)
-    # Where the steps sum to 1, rises(x) @ steps - y = (rises(x) - y) @ steps, which scales with
-    # their sum: minimised with a row sum(steps) = 1 added, then rescaled, it is the one sought.
+    # With sum(steps) = 1, rises(x) @ steps - y = (rises(x) - y) @ steps. The right side scales with
+    # the sum, so: add a row sum(steps) = 1, minimise, rescale.
     rows = (rises(x) - target[:, None]) / np.sqrt(max(len(x), 1))
     system = np.vstack([rows, roughness, np.ones(size - 1)])
     steps, _ = nnls(system, np.append(np.zeros(len(system) - 1), 1.0))
@@ -212,7 +209,7 @@ def _fit_spline(x: Floats, y: Floats, segments: int, tolerance: float) -> Mappin
     coefficients = np.concatenate([[0.0], np.cumsum(steps)])
     spline = BSpline(knots, coefficients / coefficients[-1], 3)
     rmse = float(np.sqrt(np.mean((spline(x) - y) ** 2))) if len(x) else 0.0
-    return Mapping(spline, len(inner) + 1, rmse)
+    return SplineMapping(spline, len(inner) + 1, rmse)
 
 
 # --- the method ----------------------------------------------------------------------------------
@@ -227,10 +224,10 @@ class PointForecast:
     full: Floats  # (C,), accuracy of the whole benchmark
     predictable_share: float  # items of the predictable subset / all items
     labels: NDArray[np.int64]  # (item,), -1 outlier
-    curves: Map[int, Curve]  # by label
-    sizes: Map[int, int]  # items, by label
-    extrapolatable: Map[int, bool]  # by label
-    mapping: Mapping | None  # None where no cluster is extrapolatable
+    curves: Mapping[int, PointCurve]  # by label
+    sizes: Mapping[int, int]  # items, by label
+    extrapolatable: Mapping[int, bool]  # by label
+    mapping: SplineMapping | None  # None where no cluster is extrapolatable
 
 
 def cluster_rates(benchmark: xr.Dataset, labels: ArrayLike) -> xr.DataArray:
@@ -245,11 +242,11 @@ def cluster_rates(benchmark: xr.Dataset, labels: ArrayLike) -> xr.DataArray:
     rates = np.full((len(names), rate.shape[1]), np.nan)
     for k, name in enumerate(names):
         r, n = rate[labels == name], trials[labels == name]
-        seen = np.isfinite(r) & (n != 0)
-        uncounted = (seen & np.isnan(n)).any(axis=0)
-        weight = np.where(seen, np.where(uncounted, 1.0, n), 0.0)
+        present = np.isfinite(r) & (n != 0)
+        uncounted = (present & np.isnan(n)).any(axis=0)
+        weight = np.where(present, np.where(uncounted, 1.0, n), 0.0)
         total = weight.sum(axis=0)
-        rates[k, total > 0] = (weight * np.where(seen, r, 0)).sum(axis=0)[total > 0] / total[
+        rates[k, total > 0] = (weight * np.where(present, r, 0)).sum(axis=0)[total > 0] / total[
             total > 0
         ]
     coords = {"cluster": names, "model": benchmark["model"], "compute": benchmark["compute"]}
@@ -341,6 +338,8 @@ def _chance(benchmark: xr.Dataset, members: NDArray[np.bool_]) -> float | None:
 
 def _mean(rate: Floats) -> Floats:
     """Mean over items of rate (item, model), missing cells left out; NaN where a model has none."""
-    seen = np.isfinite(rate)
-    count = seen.sum(axis=0)
-    return np.where(count > 0, np.where(seen, rate, 0).sum(axis=0) / np.maximum(count, 1), np.nan)
+    present = np.isfinite(rate)
+    count = present.sum(axis=0)
+    return np.where(
+        count > 0, np.where(present, rate, 0).sum(axis=0) / np.maximum(count, 1), np.nan
+    )

@@ -4,7 +4,7 @@
     log score   = log f(y)                                 higher is better, in nats
     PIT         = P(X < y) + P(X = y) / 2                  uniform when the forecast is calibrated
 
-with X, X' independent draws of the forecast F and y what happened. The CRPS of a point forecast is
+with X, X' independent draws of the forecast F and y the outcome. The CRPS of a point forecast is
 its absolute error (Gneiting and Raftery 2007, eq. 21). `crps` is the *fair* estimator (Ferro 2014):
 the pairs of E|X - X'| exclude a draw with itself, so that its expectation does not depend on the
 number of draws. It needs one sort, O(n log n).
@@ -14,7 +14,7 @@ reflected at both ends, times the Jacobian dz/dx = 1 / (2 sqrt(x (1 - x))), mixe
 density of weight 0.001. The mixture keeps the score above log(0.001) = -6.9 for any draws.
 
 Draws are `(draw,)` with a scalar outcome, or `(draw, n)` with `n` outcomes; the answer is `()` or
-`(n,)`. Nothing here knows where the draws come from.
+`(n,)`.
 """
 
 from typing import Any
@@ -27,7 +27,7 @@ Array = NDArray[np.floating[Any]]
 
 UNIFORM_WEIGHT = 1e-3
 SMALLEST_BANDWIDTH = 2e-3  # radians: at x = 0.5, 0.2 points of accuracy
-EDGE = 1e-4  # the Jacobian is infinite at 0 and 1; it is taken no nearer than this
+EDGE = 1e-4  # the Jacobian, infinite at 0 and 1, is taken at least this far from them
 
 
 def _checked(draws: ArrayLike, actual: ArrayLike) -> tuple[Array, Array]:

@@ -23,18 +23,18 @@ Its true score on b is mean_i p_im; the curve is the same mean with all delta an
 are models of other families: the same equations with anchor_shock for both delta and
 anchor_item_noise for e, at a stated compute within the half decade below the largest model.
 
-The truth is no instance of the fitted model: items vary one by one, in chance too, and item noise
-is not a binomial's.
+The simulated world is not one of the fitted model: items vary one by one, in chance too, and item
+noise is not binomial.
 
 PAPER_LADDER and PAPER_BENCHMARKS have the models and item counts of COD (arXiv 2502.17262v4, A4 and
 A5). Our choices, not the paper's: the chance levels (0 for free answers, 1 / options else, 0.25 for
 BBH's mixture), the shapes of the difficulties, and their centres, set so that the curve at the 70B
 target meets the paper's scores. With the default shocks (0.08 decades shared, 0.08 per benchmark) a
-forecaster who knows the curve exactly errs by 1.0 point at the target on average (40 worlds; the
-paper's own forecasts err by 1.55); item noise alone makes 0.1. With shocks of 0.05 it is 0.6. With
-0.02 the paper's point method errs by 1.6 points (8 worlds): the scatter of a controlled ladder.
+forecaster who knows the curve exactly has a mean error of 1.0 point at the target (40 worlds; the
+paper's forecasts have 1.55); item noise alone gives 0.1. With shocks of 0.05 it is 0.6. With 0.02,
+the scatter of a controlled ladder, the paper's point method has 1.6 points (8 worlds).
 
-Items are drawn first: the same seed gives the same items whatever the models, shocks and trials.
+Items are drawn first, so that a seed gives the same items with any models, shocks and trials.
 """
 
 from collections.abc import Sequence
@@ -182,7 +182,7 @@ PAPER_BENCHMARKS = (
 
 @dataclass(frozen=True, eq=False)
 class Simulation:
-    """What was observed, and the truth behind it. Models: the ladder, the targets, the anchors.
+    """The observed table and the truth. Models: the ladder, the targets, the anchors.
 
     table       tidy, for `read_table`: benchmark, item, model, role, family, compute, params,
                 chance, n_correct, n_trials. Its chance is the benchmark's, not the item's.
@@ -216,7 +216,7 @@ class Simulation:
 def pass_rate(x: Floats, items: pd.DataFrame, e: ArrayLike = 0.0) -> Floats:
     """p (item, model) at effective compute x = x_m + delta_m + delta_bm (model,)."""
     h, beta, gamma, g = (items[[name]].to_numpy() for name in ("h", "beta", "gamma", "g"))
-    with np.errstate(over="ignore"):  # an infinite loss is a loss: p = g
+    with np.errstate(over="ignore"):  # an infinite loss gives p = g
         L = (np.exp(-beta * (x - h)) + gamma) * np.exp(e)
     return g + (1 - g) * np.exp(-L)
 
@@ -242,7 +242,7 @@ def simulate(
     trials          answers sampled per item and model
     anchors         number of models of other families, one each
     items_scale     multiplies all item counts, e.g. 0.05 for quick tests
-    include_target  whether the targets' answers are in the table; they are in the truth always
+    include_target  whether the targets' answers are in the table; the truth always has them
     """
     _require(len(benchmarks) > 0, "at least one benchmark", benchmarks, "add a Benchmark")
     _require(len(ladder) > 1, "at least two ladder models", ladder, "add a Model")
@@ -321,8 +321,8 @@ def _draw_items(b: Benchmark, items_scale: float, rng: np.random.Generator) -> p
     n = max(1, round(b.n_items * items_scale))
     h = b.difficulty + b.spread * rng.standard_normal(n) + b.tail * rng.standard_exponential(n)
     beta = b.slope * np.exp(b.slope_spread * rng.standard_normal(n))
-    own = rng.standard_exponential(n)
-    gamma = np.where(rng.random(n) < b.capped, b.ceiling * own, 0.0)
+    loss = rng.standard_exponential(n)
+    gamma = np.where(rng.random(n) < b.capped, b.ceiling * loss, 0.0)
     g = np.zeros(n)
     if b.chance > 0:
         g = rng.beta(GUESS_SIZE * b.chance, GUESS_SIZE * (1 - b.chance), n)
@@ -335,7 +335,7 @@ def _draw_items(b: Benchmark, items_scale: float, rng: np.random.Generator) -> p
             "kind": kind,
             "h": np.where(kind == "flat", -np.inf, h),
             "beta": np.where(kind == "falling", -beta / 10, beta),
-            "gamma": np.select([kind == "flat", kind == "unsolved"], [own, np.inf], gamma),
+            "gamma": np.select([kind == "flat", kind == "unsolved"], [loss, np.inf], gamma),
             "g": g,
         }
     )

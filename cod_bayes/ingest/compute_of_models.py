@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cod_bayes.evidence.record import ROLES
+from cod_bayes.evidence.columns import ROLES
 from cod_bayes.ingest.json_logs import IngestError
 
 __all__ = ["join_models", "read_models"]

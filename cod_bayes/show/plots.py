@@ -21,11 +21,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from cod_bayes.evidence.record import ladder_of
-from cod_bayes.forecast.MISSING import cluster_nu
 from cod_bayes.forecast.outlook import LIKELY, Forecast
 from cod_bayes.forecast.posterior import Fit
-from cod_bayes.model.equations import accuracy
-from cod_bayes.model.variables import CURVE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,28 +39,33 @@ _BANDS = (0.05, 0.25, 0.5, 0.75, 0.95)
 # --- numbers behind the pictures -----------------------------------------------------------------
 
 
-def cluster_curves(
-    fit: Fit, benchmark: str, compute: np.ndarray, group: str = "posterior"
-) -> xr.DataArray:
+def cluster_curves(fit: Fit, benchmark: str, compute: np.ndarray) -> xr.DataArray:
     """Accuracy y_k of one benchmark's clusters, without shocks or noise, in [0, 1].
 
     Args:
         compute: FLOPs, (compute,).
-        group: "posterior" or "prior".
 
     Returns:
-        (chain, draw, cluster, compute); `difficulty` (cluster,) is the median of eta, the log
-        answer loss at the benchmark's largest ladder model.
+        (chain, draw, cluster, compute); `difficulty` (cluster,) is the log of the loss
+        -log y at the benchmark's largest ladder model, its median over draws.
     """
-    constant, draws = fit.idata["constant_data"].to_dataset(), fit.idata[group].to_dataset()
-    ours = constant["benchmark_of_cluster"].values == _known(fit, benchmark)
-    nu = cluster_nu(draws, constant).isel(cluster=np.flatnonzero(ours))
-    draws = draws.isel(cluster=np.flatnonzero(ours))
-    x = xr.DataArray(np.log10(compute), {"compute": compute}, "compute")
-    x_ref = float(constant["x_ref"].sel(benchmark=benchmark))
-    curve = accuracy(x, x_ref, **{name: draws[name] for name in CURVE}, nu=nu)
-    curve = curve.transpose("chain", "draw", "cluster", "compute")
-    return curve.assign_coords(difficulty=draws["eta"].median(("chain", "draw")))
+    constant, posterior = (fit.idata[n].to_dataset() for n in ("constant_data", "posterior"))
+    inside = constant["benchmark_of_cluster"].values == _known(fit, benchmark)
+    curves, clusters = fit.curves(benchmark), posterior["cluster"].values[inside]
+    away = np.log10(compute) - float(constant["x_ref"].sel(benchmark=benchmark))
+    y = np.stack([curves.at(k, away) for k in range(len(clusters))], axis=1)
+    chains = posterior.sizes["chain"], posterior.sizes["draw"]
+    loss = [-np.log(np.maximum(curves.at(k, np.zeros(1)), 1e-300)) for k in range(len(clusters))]
+    return xr.DataArray(
+        y.reshape(*chains, *y.shape[1:]),
+        {
+            **{dim: posterior[dim] for dim in ("chain", "draw")},
+            "cluster": clusters,
+            "compute": compute,
+            "difficulty": ("cluster", [float(np.log(np.median(values))) for values in loss]),
+        },
+        ("chain", "draw", "cluster", "compute"),
+    )
 
 
 def cluster_rates(fit: Fit, benchmark: str) -> xr.DataArray:

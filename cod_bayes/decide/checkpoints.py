@@ -1,0 +1,108 @@
+"""Tables of a run's checkpoints: read, checked, averaged to one row per benchmark and moment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cod_bayes.evidence.files import read_columns
+from cod_bayes.evidence.rows import floats
+from cod_bayes.evidence.trials import trials_of_mean
+from cod_bayes.evidence.words import EvidenceError
+from cod_bayes.forecast.posterior import Fit, check_names
+
+_COUNTS = ["n_correct", "n_trials"]
+
+
+def read_checkpoints(table: pd.DataFrame | str | Path) -> pd.DataFrame:
+    """Benchmark, compute (FLOPs), rate and trials (NaN unknown), sorted by compute.
+
+    Args:
+        table: a DataFrame, or a .parquet, .csv, .tsv or .jsonl file. Columns benchmark, compute and
+            either n_correct and n_trials or score; one row per benchmark or per item. The rate of
+            a benchmark is the mean over its items, on n trials as in `cod_bayes.evidence.trials`.
+            Other columns are ignored.
+
+    Raises:
+        ValueError: a missing column, no rows, or a number that cannot be.
+        FileNotFoundError: a missing file.
+    """
+    table = read_columns(
+        table, text=["benchmark"], numbers=["compute", *_COUNTS, "score"], check=_check_columns
+    )
+    if table.empty:
+        raise EvidenceError("expected at least one checkpoint, got an empty table")
+    columns = _needed(list(table.columns))
+    compute, *result = (floats(table[name]) for name in columns[1:])
+    rate, trials = result[0], np.full(len(table), np.nan)
+    good = np.isfinite(compute) & (compute > 0)
+    good &= table["benchmark"].notna().to_numpy() & (table["benchmark"] != "").to_numpy()
+    if len(result) == 2:
+        trials = result[1]
+        good &= trials >= 1
+        rate = rate / np.where(good, trials, np.nan)
+    good &= (rate >= 0) & (rate <= 1)
+    if not good.all():
+        first = table.loc[~good, columns].iloc[0].to_dict()
+        raise EvidenceError(
+            f"expected a benchmark, compute > 0 in FLOPs and a rate in [0, 1], got {first} "
+            f"({(~good).sum()} such rows); correct or drop them"
+        )
+    rows = pd.DataFrame(
+        {
+            "compute": compute,
+            "benchmark": table["benchmark"].astype(str).to_numpy(),
+            "rate": rate,
+            "inverse": 1 / trials,
+        }
+    )
+    groups = rows.groupby(["compute", "benchmark"], sort=True)
+    means = groups.agg(
+        rate=("rate", "mean"),
+        items=("rate", "size"),
+        inverse=("inverse", lambda values: values.sum(skipna=False)),
+    ).reset_index()
+    means["trials"] = trials_of_mean(means["items"], means["inverse"])
+    return means[["benchmark", "compute", "rate", "trials"]]
+
+
+def with_assumed_trials(fit: Fit, checkpoints: pd.DataFrame) -> pd.DataFrame:
+    """The same checkpoints; scores without a count get the trials of the largest ladder model.
+
+    Raises ValueError for a benchmark that is not in the fit.
+    """
+    check_names(list(checkpoints["benchmark"].unique()), fit.benchmarks)
+    assumed = dict(zip(fit.benchmarks, ladder_trials(fit), strict=True))
+    trials = checkpoints["trials"].fillna(checkpoints["benchmark"].map(assumed))
+    return checkpoints.assign(trials=trials)
+
+
+def with_planned(checkpoints: pd.DataFrame, planned: Sequence[float] | np.ndarray) -> pd.DataFrame:
+    """The checkpoints, then rows of rate NaN for the planned looks (FLOPs).
+
+    A planned look measures every benchmark with the trials of its last checkpoint.
+    """
+    last = checkpoints.groupby("benchmark", sort=False).last().reset_index().assign(rate=np.nan)
+    return pd.concat([checkpoints, *(last.assign(compute=c) for c in planned)], ignore_index=True)
+
+
+def ladder_trials(fit: Fit) -> pd.Series:
+    """Trials of the largest ladder model on each benchmark; assumed ones where not counted."""
+    return pd.Series(fit.idata["constant_data"]["trials"].values)
+
+
+def _needed(columns: Sequence[object]) -> list[str]:
+    """The columns that are read: counts where both are there, else the score."""
+    results = _COUNTS if set(_COUNTS) <= set(columns) else ["score"]
+    return ["benchmark", "compute", *results]
+
+
+def _check_columns(columns: list[object]) -> None:
+    if missing := [name for name in _needed(columns) if name not in columns]:
+        raise EvidenceError(
+            "expected columns benchmark, compute and score, or n_correct and n_trials; "
+            f"missing {missing} among {list(map(str, columns))}"
+        )

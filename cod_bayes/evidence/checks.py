@@ -1,0 +1,162 @@
+"""What the evidence can bear: items that are dropped, ladders that are refused, doubts."""
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from cod_bayes.evidence.words import EvidenceError, Findings, count, shorten, some
+
+__all__ = ["drop_items", "examine", "on_ladder"]
+
+
+def on_ladder(data: xr.Dataset) -> np.ndarray:
+    """Which models of a benchmark are ladder models (model,), bool."""
+    return data["role"].values == "ladder"
+
+
+def drop_items(datasets: dict[str, xr.Dataset], findings: Findings) -> dict[str, xr.Dataset]:
+    """Drop the items that more than half of a benchmark's ladder models lack, or with chance 1."""
+    certain_items: list[str] = []
+    rare_items: list[str] = []
+    missing_cells, sparse_models, kept = [], [], {}
+    for name, data in datasets.items():
+        present = data["rate"].notnull().values
+        ladder = on_ladder(data)
+        certain = data["chance"].values == 1
+        rare = np.zeros(len(present), dtype=bool)
+        if ladder.any():
+            rare = (~present[:, ladder]).mean(axis=1) > 0.5
+        if (dropped := rare | certain).all():
+            raise EvidenceError(
+                f"no item of benchmark {shorten(name)!r} has results from half of its "
+                f"{int(ladder.sum())} ladder models (and a chance below 1): check that all models "
+                "use the same item names"
+            )
+        if dropped.any():
+            for which, lines in ((certain, certain_items), (rare & ~certain, rare_items)):
+                if which.any():
+                    examples = some(data["item"].values[which])
+                    lines.append(f"{name}: {count(which, 'item')} ({examples})")
+            models = np.flatnonzero(present[~dropped].any(axis=0))
+            data = data.isel(item=np.flatnonzero(~dropped), model=models)
+            present, ladder = present[~dropped][:, models], ladder[models]
+        if not present.all():
+            missing_cells.append(f"{name}: {count(~present, 'cell')} of {present.size:,}")
+            sparse = ladder & (present.mean(axis=0) < 0.5)
+            sparse_models += [f"{m} on {name}" for m in data["model"].values[sparse]]
+        kept[name] = data
+    for lines, sentence in (
+        (certain_items, "Items with chance 1 measure nothing and are dropped. {}."),
+        (rare_items, "Items that more than half of the ladder lacks are dropped. {}."),
+        (missing_cells, "Missing cells are kept as missing. {}."),
+        (sparse_models, "Ladder models with results on fewer than half of the items: {}."),
+    ):
+        if lines:
+            findings.warn(sentence.format(some(lines)))
+    return kept
+
+
+def examine(models: pd.DataFrame, datasets: dict[str, xr.Dataset], findings: Findings) -> None:
+    """Refuse ladders that allow no forecast; warn of what is doubtful about the others."""
+    compute = {name: data["compute"].values[on_ladder(data)] for name, data in datasets.items()}
+    _refuse_short_ladders(compute)
+    doubts = _Doubts()
+    only_two = int((models["role"] == "ladder").sum()) == 2
+    if only_two:
+        doubts.add(
+            "The ladder has only 2 models: a curve through two points cannot be checked; expect "
+            "wide forecasts."
+        )
+    largest = models["compute"].max()
+    if not 1e15 <= largest <= 1e28:
+        doubts.add(
+            f"compute does not look like FLOPs (the largest is {largest:.3g}): the thresholds on "
+            "curves assume FLOPs; forecasts only need one common unit."
+        )
+    for name, data in datasets.items():
+        if len(compute[name]) < 3 and not only_two:
+            doubts.add(
+                "Fewer than 3 ladder models have results on {}: expect wide forecasts.", name
+            )
+        _examine_compute(name, data, compute[name], models["family"], doubts)
+        _examine_scores(name, data, doubts, findings)
+    doubts.warn(findings)
+
+
+class _Doubts:
+    """Sentences, each with the places that it is about in the order they were added."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, dict[str, None]] = {}
+
+    def add(self, sentence: str, *places: str) -> None:
+        self._places.setdefault(sentence, {}).update(dict.fromkeys(places))
+
+    def warn(self, findings: Findings) -> None:
+        for sentence, places in self._places.items():
+            if places or "{}" not in sentence:
+                findings.warn(sentence.format(some(places)))
+
+
+def _refuse_short_ladders(compute: dict[str, np.ndarray]) -> None:
+    """compute: of the ladder models (model,) on each benchmark, ascending."""
+    short = [f"{shorten(name)} ({len(c)})" for name, c in compute.items() if len(c) < 2]
+    if short:
+        raise EvidenceError(
+            f"expected at least 2 ladder models on every benchmark, got {some(short)}; "
+            "add results or leave such benchmarks out (benchmarks=)"
+        )
+    if flat := [name for name, c in compute.items() if np.isclose(c[0], c[-1], rtol=1e-6, atol=0)]:
+        raise EvidenceError(
+            f"all ladder models have the same compute on {some(flat)}: a forecast over compute "
+            "needs at least two different values"
+        )
+
+
+def _examine_compute(
+    name: str, data: xr.Dataset, compute: np.ndarray, family: pd.Series, doubts: _Doubts
+) -> None:
+    """Doubts about the compute of the models. compute: of the ladder models (model,), ascending."""
+    if compute[-1] / 10 < compute[0]:
+        doubts.add("The ladder spans less than one decade of compute on {}.", name)
+    if (compute[1:] / 1e6 > compute[:-1]).any():
+        doubts.add("The ladder has a gap of over 6 decades of compute on {}: check its unit.", name)
+    model = data["model"].values
+    families = sorted(set(family[model[on_ladder(data)]]) - {""})
+    if len(families) > 1:
+        doubts.add(
+            "The ladder mixes families, which need not share one curve, on {}: choose with "
+            "families= (--family).",
+            f"{name} ({some(families)})",
+        )
+    largest = model[on_ladder(data)][-1]
+    inside = (data["role"].values == "target") & (data["compute"].values <= compute[-1])
+    doubts.add(
+        "Target inside the ladder: {}.",
+        *(f"{target} has no more compute than {largest}" for target in model[inside]),
+    )
+
+
+def _examine_scores(name: str, data: xr.Dataset, doubts: _Doubts, findings: Findings) -> None:
+    """Doubts about the ladder's scores against chance and along compute."""
+    ladder = np.flatnonzero(on_ladder(data))
+    rate, chance, model = data["rate"].values, data["chance"].values, data["model"].values
+    margin = rate[:, ladder[-1]] - chance
+    if (known := ~np.isnan(margin)).any() and margin[known].mean() < -0.10:
+        doubts.add(
+            "The largest ladder model is more than 10 points below chance on {}: check the "
+            "scoring and the chance level.",
+            f"{name} ({100 * margin[known].mean():.0f} points)",
+        )
+    mean = np.nanmean(rate[:, ladder], axis=0)
+    best = int(np.argmax(mean))
+    if mean.max() == 0 or mean.min() == 1:
+        doubts.add(
+            "Every answer of the ladder is {}: there is no growth to extrapolate.",
+            f"{'wrong' if mean[0] == 0 else 'right'} on {name}",
+        )
+    if mean[-1] < mean[best] - 0.10:
+        findings.note(
+            f"{name} falls along the ladder: {model[ladder[best]]} scores {100 * mean[best]:.1f}, "
+            f"the largest, {model[ladder[-1]]}, {100 * mean[-1]:.1f}."
+        )
