@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 import pytest
 from scipy import stats
+from seeds import seed
 
 from cod_bayes.model.generate import prior_draws, replicate
 from cod_bayes.model.ladder import PARAMETERS, LadderData
@@ -76,7 +77,7 @@ def p_values(rank):
 
 @pytest.fixture(scope="module")
 def calibrated():
-    return ranks(1.0, seed=1)
+    return ranks(1.0, seed=seed(1))
 
 
 def test_ranks_of_the_truth_are_uniform(calibrated):
@@ -99,5 +100,5 @@ def test_a_shifted_rank_is_rejected(calibrated):
 
 
 def test_shocks_three_times_as_large_are_rejected():
-    p = p_values(ranks(3.0, seed=2))
+    p = p_values(ranks(3.0, seed=seed(2)))
     assert p["sigma_delta"] < ALPHA, p
