@@ -16,6 +16,7 @@ from cod_bayes.model.spec import load_spec
 from cod_bayes.sampling.nuts import sample
 
 SPEC = load_spec("cod")
+pytestmark = pytest.mark.slow
 WORLDS = 40
 RUN = {"draws": 150, "tune": 300, "chains": 2, "attempts": 1}
 QUANTITIES = ("mu_beta", "sigma_delta", "eta[0]", "beta[0]", "score")

@@ -93,6 +93,7 @@ print(hashlib.sha256(idata["posterior"]["eta"].values.tobytes()).hexdigest())
 """
 
 
+@pytest.mark.slow  # compiles all kernels
 def test_draws_are_the_same_bit_for_bit_whether_compiled_now_or_before(tmp_path):
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
     options = {"env": environment, "cwd": Path(__file__).parent, "text": True}
