@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from seeds import seed
 from small_fit import run_fit, with_checks
 
@@ -93,9 +94,13 @@ def test_an_anchor_is_offered_where_there_is_a_mapping(fitted, monkeypatch):
     rng = np.random.default_rng(seed(0))
     telling = Mapping.of(0.5, ends, np.repeat(target, 2, axis=1), np.empty((0, 3)), 0.04, rng)
     monkeypatch.setattr(Fit, "mapping", lambda self, b: telling if b == name else None)
-    found = next_run(fitted, TARGET, candidates=[1e22], benchmarks=[name])
+    for share, kinds in ((1.0, ["run"]), (0.5, ["run", "anchor"])):
+        predictable = xr.full_like(fitted.predictable, share)
+        monkeypatch.setitem(vars(fitted), "predictable", predictable)
+        found = next_run(fitted, TARGET, candidates=[1e22], benchmarks=[name])
+        assert list(found.table["kind"]) == kinds  # where all is predictable, there is no rest
     anchor = found.table.iloc[-1]
-    assert anchor["kind"] == "anchor" and anchor["benchmark"] == name
+    assert anchor["benchmark"] == name
     assert anchor["reduction"] > 0.3 > found.table["reduction"].iloc[0]
     assert np.isnan(anchor["cost"]) and found.best_per_cost["kind"] == "run"
 

@@ -187,6 +187,7 @@ def test_items_of_the_evidence_add_up_to_the_predictable_share(fitted):
 def test_a_weighted_mean_is_as_noisy_as_a_plain_one_of_fewer_trials():
     assert worth(np.array([0.3, 0.7]), np.array([1.0, 0.0])) == pytest.approx(0.3)
     assert worth(np.array([0.3, 0.7]), np.array([0.1, 0.1])) == pytest.approx(1)
+    assert worth(np.array([0.3, 0.7]), np.zeros(2)) == 0
     rng, weight = np.random.default_rng(seed(3)), np.array([0.3, 0.7])
     for counted in (np.array([1.0, 0.2]), np.array([0.5, 0.8])):
         each = rng.binomial((1000 * weight).astype(int), 0.4, (40_000, 2)) / (1000 * weight)
