@@ -2,6 +2,7 @@
 
 import numpy as np
 import xarray as xr
+from seeds import seed
 
 LADDER = np.logspace(20, 23, 7)
 CHAINS, DRAWS = 4, 1000
@@ -13,7 +14,7 @@ class FakeFit:
     benchmarks: name -> (slope, sd, top); e_b are independent, or one for all with shared=True.
     """
 
-    def __init__(self, benchmarks, *, seed=0, failed_checks=(), shared=False):
+    def __init__(self, benchmarks, *, seed=seed(0), failed_checks=(), shared=False):
         self.of = benchmarks
         self.benchmarks = list(benchmarks)
         self.failed_checks = failed_checks

@@ -5,6 +5,8 @@ import warnings
 from dataclasses import replace
 from functools import cache
 
+from seeds import seed
+
 HOSTILE = "<script>alert(1)</script>"
 PLAIN = "MATH"
 MODEL = '12B"><img src=x onerror=alert(2)>'
@@ -23,11 +25,11 @@ def small_fit():
         replace(of["MATH"], name=PLAIN, n_items=100),
         replace(of["MBPP"], name=HOSTILE, n_items=18),
     ]
-    table = simulate(0, benchmarks=benchmarks, include_target=False).table
+    table = simulate(seed(0), benchmarks=benchmarks, include_target=False).table
     evidence = read_table(table.replace({"model": {"12B": MODEL}}))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        fitted = fit(evidence, random_seed=1, draws=250, tune=300, progressbar=False)
+        fitted = fit(evidence, random_seed=seed(1), draws=250, tune=300, progressbar=False)
     fitted.forecast(TARGETS)
     return evidence, fitted
 
@@ -38,7 +40,7 @@ def run_fit(models):
     from cod_bayes.forecast.fitting import fit
 
     world = simulate(
-        2,
+        seed(2),
         benchmarks=PAPER_BENCHMARKS[:2],
         ladder=PAPER_LADDER[models],
         items_scale=0.03,
@@ -48,7 +50,7 @@ def run_fit(models):
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return fit(world.evidence, random_seed=1, draws=500, tune=500, progressbar=False)
+        return fit(world.evidence, random_seed=seed(1), draws=500, tune=500, progressbar=False)
 
 
 def with_checks(fit, failed):

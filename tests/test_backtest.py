@@ -6,6 +6,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 import numpy as np
 import pandas as pd
 import pytest
+from seeds import seed
 
 from cod_bayes.cli import main
 from cod_bayes.evaluate import backtest as module
@@ -26,7 +27,7 @@ FAST = ("persistence", "krajewski")
 
 
 def table(benchmarks: tuple[str, ...] = ("a", "b"), n: int = 6, items: int = 10) -> pd.DataFrame:
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed(0))
     rows = []
     for benchmark in benchmarks:
         for k, compute in enumerate(1e20 * 4.0 ** np.arange(n)):
@@ -162,9 +163,9 @@ def test_an_interrupted_backtest_resumes_where_it_stopped(tmp_path, monkeypatch)
             columns="seconds"
         ),
     )
-    for evidence_, seed, runs in ((evidence, 0, 0), (evidence, 1, 4), (other(evidence), 0, 4)):
+    for of, new, runs in ((evidence, 0, 0), (evidence, 1, 4), (other(evidence), 0, 4)):
         again = Here()
-        backtest(evidence_, 2, FAST, again, seed, progressbar=False, out=tmp_path)
+        backtest(of, 2, FAST, again, new, progressbar=False, out=tmp_path)
         assert again.done == runs
     assert len(pd.read_csv(tmp_path / "backtest.csv")) == 3 * 8
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from seeds import seed
 from small_fit import small_fit, with_checks
 from test_ingest import lm_row, lm_run
 
@@ -35,7 +36,7 @@ COMPUTE = np.logspace(20, 23, 5)
 @pytest.fixture
 def logs(tmp_path):
     """lm-evaluation-harness logs of five models and the table of their compute."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed(0))
     rows = []
     for k, compute in enumerate(COMPUTE):
         rate = 0.9 * np.exp(-1.2 * (compute / 1e22) ** -0.25)
@@ -161,7 +162,7 @@ def test_an_interrupted_forecast_keeps_its_draws_beside_the_old_outputs(
 
     monkeypatch.setattr("cod_bayes.forecast.fitting.fit", fit)
     table, out = tmp_path / "e.csv", tmp_path / "out"
-    simulate(0, benchmarks=PAPER_BENCHMARKS[:1], items_scale=0.01).table.to_csv(table)
+    simulate(seed(0), benchmarks=PAPER_BENCHMARKS[:1], items_scale=0.01).table.to_csv(table)
     out.mkdir()
     (out / "posterior.nc").write_text("old")
     assert main(["forecast", str(table), "--target-compute", "1e24", "--out", str(out)]) == 130

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from fake_fit import FakeFit
 from scipy import stats
+from seeds import seed
 
 from cod_bayes.cli import main
 from cod_bayes.decide.compare import compare, compare_figure, mean_score, reaches
@@ -14,7 +15,7 @@ from cod_bayes.decide.cost import CostRecord
 N = stats.norm
 
 
-def normal(mean, sd, seed=0, name="b", **kwargs):
+def normal(mean, sd, seed=seed(0), name="b", **kwargs):
     """A design whose score is N(mean, sd)."""
     return FakeFit({name: (0.1, sd, 1.0)}, seed=seed, **kwargs), 10 ** (24 + (mean - 0.5) / 0.1)
 

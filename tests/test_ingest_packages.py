@@ -1,6 +1,6 @@
 """Logs written by the evaluation programs themselves, read back with exact counts.
 
-The programs are not among the usual dependencies: uv run --group formats pytest THIS_FILE
+The programs are not among the usual dependencies: uv run --group formats pytest -m slow THIS_FILE
 """
 
 import json
@@ -13,6 +13,8 @@ import pandas as pd
 import pytest
 
 from cod_bayes.ingest import ingest
+
+pytestmark = pytest.mark.slow
 
 INSPECT = """
 import sys

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from arviz_stats.base import array_stats
 from numpy.testing import assert_array_equal
+from seeds import seed
 
 from cod_bayes.model.ladder import LadderData
 from cod_bayes.model.spec import load_spec
@@ -41,7 +42,7 @@ def sampled():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("cod_bayes.sampling.nuts.jump", keep)
-        sample(SPEC, ladder(), random_seed=1, draws=1000, tune=300, progressbar=False)
+        sample(SPEC, ladder(), random_seed=seed(1), draws=1000, tune=300, progressbar=False)
     density, theta = Density.of(SPEC, ladder()), caught[-1]
     around = (theta - theta.mean(axis=1, keepdims=True)).reshape(-1, density.size)
     return density, theta, Preconditioner.of(around, density.seen, density.first)
@@ -69,7 +70,7 @@ def test_chains_that_are_stuck_apart_come_together(sampled):
 
 def test_only_slow_clusters_move_and_a_seed_repeats_it(sampled):
     density, theta, found = sampled
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed(0))
     mixed = theta.reshape(-1, density.size)[rng.permutation(theta.shape[0] * theta.shape[1])]
     mixed = mixed.reshape(theta.shape)
     assert_array_equal(jump(SPEC, ladder(), density, found, mixed, 3), mixed)

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from seeds import seed
 
 from cod_bayes.evaluate.simulate import PAPER_BENCHMARKS, simulate
 from cod_bayes.evidence.record import read_table
@@ -17,7 +18,7 @@ SCATTER = 0.04
 NONE = np.empty((0, 3))
 
 
-def paths(draws=DRAWS, seed=0):
+def paths(draws=DRAWS, seed=seed(0)):
     """Subset and rest along growing compute; the rest lags by a doubt of its own."""
     rng = np.random.default_rng(seed)
     x = np.linspace(-5, 7, 60) + np.zeros((draws, 1))
@@ -26,7 +27,7 @@ def paths(draws=DRAWS, seed=0):
     return np.exp(-np.exp(-slope * x)), 0.9 * np.exp(-np.exp(-slope * (x - lag)))
 
 
-def mapping(anchors=NONE, share=0.7, draws=DRAWS, scatter=SCATTER, seed=1):
+def mapping(anchors=NONE, share=0.7, draws=DRAWS, scatter=SCATTER, seed=seed(1)):
     return Mapping.of(
         share, *paths(draws), np.asarray(anchors), scatter, np.random.default_rng(seed)
     )
@@ -84,7 +85,7 @@ def test_full_is_the_items_mean():
     np.testing.assert_allclose(m.full(s), 0.7 * s + 0.3 * m.rest(s))
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", [seed(n) for n in range(5)])
 def test_without_anchors_every_draw_keeps_its_own_function(seed):
     m = mapping(seed=seed)
     np.testing.assert_array_equal(m.chosen, np.arange(DRAWS))
@@ -144,7 +145,7 @@ def test_contradictory_anchors_leave_draws_in_effect():
 @pytest.mark.parametrize("draws", [20, 40, 49])
 @pytest.mark.parametrize("anchors", [NONE, np.array([[0.5, 0.99, 1e6]] * 9)], ids=["none", "nine"])
 def test_fewer_draws_than_the_least_effective_are_all_kept_at_most(draws, anchors):
-    m = Mapping.of(0.7, *paths(draws), anchors, 0.01, np.random.default_rng(0))
+    m = Mapping.of(0.7, *paths(draws), anchors, 0.01, np.random.default_rng(seed(0)))
     assert m.effective == pytest.approx(draws, rel=1e-6)
 
 
@@ -196,7 +197,7 @@ def test_less_than_an_item_inside_or_outside_shows_nothing(weight):
 
 
 def test_an_anchor_that_solves_everything_shows_no_more_than_that():
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed(0))
     for _ in range(20):
         weight = rng.choice(rng.uniform(0, 1, 4), 40)
         subset, rest, trials = shown(np.ones(40), np.full(40, 4), weight)
@@ -212,7 +213,7 @@ def test_an_anchor_that_solves_everything_shows_no_more_than_that():
 def fits():
     """With and without the anchors' rows; the answers of all other models are the same."""
     benchmarks = [replace(PAPER_BENCHMARKS[b], unsolved=0.25) for b in (2, 5)]
-    table = simulate(3, benchmarks=benchmarks, anchors=2, items_scale=0.03).table
+    table = simulate(seed(3), benchmarks=benchmarks, anchors=2, items_scale=0.03).table
     made = {}
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("ignore")
@@ -220,7 +221,12 @@ def fits():
         patch.setattr("cod_bayes.sampling.checks.convergence", lambda idata: [])
         for name, rows in {"with": table, "without": table[table["role"] != "anchor"]}.items():
             made[name] = fit(
-                read_table(rows), random_seed=2, draws=100, tune=200, chains=2, progressbar=False
+                read_table(rows),
+                random_seed=seed(2),
+                draws=100,
+                tune=200,
+                chains=2,
+                progressbar=False,
             )
     return made
 

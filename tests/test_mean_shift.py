@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from seeds import seed
 from sklearn.base import clone
 from sklearn.cluster import MeanShift, estimate_bandwidth
 
@@ -61,7 +62,7 @@ def test_agrees_with_algorithm_1_label_for_label(n_items, seed):
 @pytest.mark.slow
 def test_agrees_on_a_larger_benchmark_without_rounding():
     # Rounding to 2^-32 may only settle ties; the plain form here sees the raw features.
-    x = smooth_over_ladder(simulated_rates(np.random.default_rng(11), 1500))
+    x = smooth_over_ladder(simulated_rates(np.random.default_rng(seed(11)), 1500))
     np.testing.assert_array_equal(ImprovedMeanShift().fit_predict(x), algorithm_1(x))
 
 
@@ -78,7 +79,7 @@ def test_agrees_where_many_items_are_equal(trials, options):
 
 @pytest.mark.parametrize("bandwidth", [0.05, 0.2, 0.6])
 def test_one_round_is_sklearns_mean_shift(bandwidth):
-    x = exact_sums(np.random.default_rng(5).normal(size=(400, 3)))
+    x = exact_sums(np.random.default_rng(seed(5)).normal(size=(400, 3)))
     centres, labels = mean_shift(x, bandwidth)
     expected = MeanShift(bandwidth=bandwidth).fit(x)
     np.testing.assert_array_equal(centres, expected.cluster_centers_)
@@ -86,7 +87,7 @@ def test_one_round_is_sklearns_mean_shift(bandwidth):
 
 
 def test_clusters_are_tight_large_and_numbered_without_gaps():
-    rates = simulated_rates(np.random.default_rng(3), 1000)
+    rates = simulated_rates(np.random.default_rng(seed(3)), 1000)
     rates[::10] = 0
     x = smooth_over_ladder(rates)
     found = ImprovedMeanShift(min_cluster_size=15).fit(x)
@@ -115,7 +116,7 @@ def test_nothing_to_cluster(x):
 
 
 def test_labels_follow_the_items_when_they_are_reordered():
-    rng = np.random.default_rng(8)
+    rng = np.random.default_rng(seed(8))
     x = smooth_over_ladder(simulated_rates(rng, 500))
     order = rng.permutation(len(x))
     plain, mixed = ImprovedMeanShift().fit_predict(x), ImprovedMeanShift().fit_predict(x[order])
@@ -135,7 +136,7 @@ def test_zero_items_are_those_with_only_zeros():
 
 
 def test_sums_of_rounded_features_do_not_depend_on_their_order():
-    x = np.random.default_rng(0).uniform(0, 1, 100_000)
+    x = np.random.default_rng(seed(0)).uniform(0, 1, 100_000)
     rounded = exact_sums(x)
     assert np.abs(rounded - x).max() <= 2.0**-33
     assert (
@@ -168,7 +169,7 @@ def test_every_place_on_the_way_is_visited_once(monkeypatch):
         return original(places, *rest)
 
     monkeypatch.setattr(ball_sums, "_ball_sums", noting)
-    x = exact_sums(smooth_over_ladder(simulated_rates(np.random.default_rng(1), 2000)))
+    x = exact_sums(smooth_over_ladder(simulated_rates(np.random.default_rng(seed(1)), 2000)))
     mean_shift(x, 0.28)
     assert len(visited) > 2000
     assert len(visited) == len(set(visited))
@@ -178,7 +179,7 @@ def test_every_place_on_the_way_is_visited_once(monkeypatch):
 def test_large_sets_have_seeds_at_a_few_rows(monkeypatch, bandwidth):
     monkeypatch.setattr(ball_sums, "ALL_SEEDS", 300)
     monkeypatch.setattr(ball_sums, "FEW_SEEDS", 40)
-    x = exact_sums(np.random.default_rng(5).normal(size=(400, 2)))
+    x = exact_sums(np.random.default_rng(seed(5)).normal(size=(400, 2)))
     centres, labels = mean_shift(x, bandwidth)
     seeds = np.unique(x, axis=0)[np.random.default_rng(0).permutation(400)[:40]]
     expected = MeanShift(bandwidth=bandwidth, seeds=seeds).fit(x)
@@ -189,7 +190,7 @@ def test_large_sets_have_seeds_at_a_few_rows(monkeypatch, bandwidth):
 
 @pytest.mark.parametrize(("n_items", "quantile"), [(50, 0.001), (700, 0.1), (3000, 0.3)])
 def test_the_radius_is_scikit_learns_bandwidth(n_items, quantile):
-    x = np.random.default_rng(2).normal(size=(n_items, 4))
+    x = np.random.default_rng(seed(2)).normal(size=(n_items, 4))
     expected = estimate_bandwidth(x, quantile=quantile, n_samples=2000, random_state=0)
     np.testing.assert_allclose(radius(x, quantile, 99.0), max(expected, 1e-9 * np.abs(x).max()))
     assert radius(x, quantile, 1e-3) <= 1e-3

@@ -9,6 +9,7 @@ import pytest
 import xarray as xr
 from cod_bayes.model.generate import log_likelihood, log_prior, prior_draws, replicate
 from scipy import stats
+from seeds import seed
 
 from cod_bayes.forecast.posterior import Fit
 from cod_bayes.model.equations import accuracy, floor_prior
@@ -23,7 +24,7 @@ from cod_bayes.sampling.kernels import N_GLOBAL
 SPEC = load_spec("cod")
 
 
-def ladder(clusters, models, seed=0, missing=0.2):
+def ladder(clusters, models, seed=seed(0), missing=0.2):
     """Clusters per benchmark; the last benchmark lacks the largest model, if there are several."""
     rng = np.random.default_rng(seed)
     of_cluster = np.repeat(np.arange(len(clusters)), clusters)
@@ -53,14 +54,15 @@ def ladder(clusters, models, seed=0, missing=0.2):
     )
 
 
-SINGLE, SEVERAL = ladder([3], 6, seed=1), ladder([2, 4, 1], 5, seed=2)
-LARGE = ladder([3, 11, 1], 18, seed=3)  # more clusters than a block has, more models than a product
+SINGLE, SEVERAL = ladder([3], 6, seed=seed(1)), ladder([2, 4, 1], 5, seed=seed(2))
+# More clusters than a block has, more models than a product.
+LARGE = ladder([3, 11, 1], 18, seed=seed(3))
 EVIDENCE = pytest.mark.parametrize(
     "data", [SINGLE, SEVERAL, LARGE], ids=["one", "several", "large"]
 )
 
 
-def points(data, n, spread=0.6, seed=5):
+def points(data, n, spread=0.6, seed=seed(5)):
     density = Density.of(SPEC, data)
     rng = np.random.default_rng(seed)
     return density.start_values + rng.normal(0, spread, (n, density.size))
@@ -276,7 +278,7 @@ def test_floor_prior_sits_at_the_chance_level(chance):
 
 
 def test_accuracy_rises_with_compute_from_the_floor_to_below_one():
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed(0))
     x = np.linspace(-8, 12, 201)
     for _ in range(50):
         eta, beta, nu = rng.normal(0.4, 1), *np.exp(rng.normal(-1, 0.5, 2))
@@ -371,7 +373,7 @@ def still(**changed):
     return p | {name: np.full(p[name].shape, value) for name, value in changed.items()}
 
 
-def spread_of(seed=0, **changed):
+def spread_of(seed=seed(0), **changed):
     z = replicate(two_benchmarks(), still(**changed), np.random.default_rng(seed))
     return z.std(axis=0), z
 
@@ -412,13 +414,13 @@ def test_omega_is_a_random_walk_s_spread_from_the_largest_model():
 
 
 def test_unmeasured_cells_stay_unmeasured():
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed(0))
     z = replicate(SEVERAL, prior_draws(SPEC, SEVERAL, rng, 20), rng)
     np.testing.assert_array_equal(np.isfinite(z), np.tile(SEVERAL.measured, (20, 1, 1)))
 
 
 def test_prior_draws_have_the_stated_marginals():
-    p = prior_draws(SPEC, SEVERAL, np.random.default_rng(4), 4000)
+    p = prior_draws(SPEC, SEVERAL, np.random.default_rng(seed(4)), 4000)
     for name, prior in SPEC.priors.items():
         if name == "spread_omega":
             value = np.log(p["sigma_omega"] / np.exp(p["mu_omega"])[:, None])

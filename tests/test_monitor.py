@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from seeds import seed
 from small_fit import run_fit, with_checks
 
 from cod_bayes.cli import main
@@ -128,7 +129,7 @@ def test_runs_of_the_model_are_flagged_at_the_stated_rate_over_the_whole_run(fit
     drawn = np.arcsin(np.sqrt(drawn.reshape(-1, *drawn.shape[2:])))
     tau = fitted.idata["posterior"]["tau"].values.reshape(len(drawn), -1)
     noise = np.hypot(tau, fitted.spec.constants["evaluation_noise"])[..., None]
-    rng = np.random.default_rng(5)
+    rng = np.random.default_rng(seed(5))
     flagged, inside = 0, []
     for draw in rng.choice(len(drawn), runs, replace=False):
         z = drawn[draw] + noise[draw] * rng.standard_normal(drawn.shape[1:])
@@ -170,7 +171,7 @@ def test_a_finished_run_leaves_only_its_evaluation_open(fitted):
 
 
 def test_matherons_rule_is_the_gaussian_conditional():
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed(0))
     root = rng.standard_normal((4, 4))
     drawn = rng.standard_normal((200_000, 4)) @ root.T
     joint, observed = root @ root.T, np.array([0.7, -1.1])

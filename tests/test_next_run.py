@@ -5,6 +5,8 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
+from seeds import seed
 from small_fit import run_fit, with_checks
 
 from cod_bayes.cli import main
@@ -25,7 +27,7 @@ def unconverged(fitted):
 
 
 def test_a_linear_and_a_quadratic_share_of_the_variance_are_found():
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed(0))
     y = rng.standard_normal((20_000, 2))
     noise = rng.standard_normal((20_000, 3))
     target = noise + np.column_stack([2 * y[:, 0], y[:, 1] ** 2, 0 * y[:, 0]])
@@ -34,7 +36,7 @@ def test_a_linear_and_a_quadratic_share_of_the_variance_are_found():
 
 
 def test_data_that_say_nothing_reduce_nothing_however_many():
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed(0))
     target = rng.standard_normal((400, 1))
     left = np.mean(
         [residual_variance(target, rng.standard_normal((400, 40)))[0] for _ in range(20)]
@@ -89,13 +91,16 @@ def test_an_anchor_is_offered_where_there_is_a_mapping(fitted, monkeypatch):
     target = target[..., -1].reshape(-1, 1)
     ends = np.full((len(target), 2), [0.0, 0.999])
     # The rest's rate is the target's score itself: the anchor would tell nearly all.
-    telling = Mapping.of(
-        0.5, ends, np.repeat(target, 2, axis=1), np.empty((0, 3)), 0.04, np.random.default_rng(0)
-    )
+    rng = np.random.default_rng(seed(0))
+    telling = Mapping.of(0.5, ends, np.repeat(target, 2, axis=1), np.empty((0, 3)), 0.04, rng)
     monkeypatch.setattr(Fit, "mapping", lambda self, b: telling if b == name else None)
-    found = next_run(fitted, TARGET, candidates=[1e22], benchmarks=[name])
+    for share, kinds in ((1.0, ["run"]), (0.5, ["run", "anchor"])):
+        predictable = xr.full_like(fitted.predictable, share)
+        monkeypatch.setitem(vars(fitted), "predictable", predictable)
+        found = next_run(fitted, TARGET, candidates=[1e22], benchmarks=[name])
+        assert list(found.table["kind"]) == kinds  # where all is predictable, there is no rest
     anchor = found.table.iloc[-1]
-    assert anchor["kind"] == "anchor" and anchor["benchmark"] == name
+    assert anchor["benchmark"] == name
     assert anchor["reduction"] > 0.3 > found.table["reduction"].iloc[0]
     assert np.isnan(anchor["cost"]) and found.best_per_cost["kind"] == "run"
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from scipy import optimize
+from seeds import seed
 
 from cod_bayes.evaluate.bootstrap import least_squares
 from cod_bayes.evaluate.point import cluster_and_forecast
@@ -43,7 +44,7 @@ def dataset(
 
 
 def median_and_width(name: str, data: xr.Dataset, at: np.ndarray = TARGET) -> tuple[float, float]:
-    draws = RIVALS[name](data, at, np.random.default_rng(0), 1000)
+    draws = RIVALS[name](data, at, np.random.default_rng(seed(0)), 1000)
     low, middle, high = np.quantile(draws[:, 0], [0.05, 0.5, 0.95])
     return float(middle), float(high - low)
 
@@ -100,7 +101,7 @@ def test_draws_are_finite_and_in_range(name: str, case: str, trials: float, chan
     score = DEGENERATE[case]
     data = dataset(score, chance=chance, trials=trials, loss=loss_of(COMPUTE)[: len(score)])
     at = np.array([COMPUTE[0], COMPUTE[-1], COMPUTE[-1] * 1000])
-    draws = RIVALS[name](data, at, np.random.default_rng(0), 300)
+    draws = RIVALS[name](data, at, np.random.default_rng(seed(0)), 300)
     assert draws.shape == (300, 3)
     assert np.isfinite(draws).all()
     assert draws.min() >= 0
@@ -140,7 +141,7 @@ def test_known_trials_add_evaluation_noise(name: str) -> None:
 
 def test_intervals_cover_a_krajewski_world() -> None:
     """90 % intervals of the right form hold about 90 % of fresh observations."""
-    rng, (curve, chance) = np.random.default_rng(1), OWN_FORM["krajewski"]
+    rng, (curve, chance) = np.random.default_rng(seed(1)), OWN_FORM["krajewski"]
     inside = []
     for _ in range(60):
         data = dataset(curve(COMPUTE) + rng.normal(0, 0.03, 7), chance=chance)
@@ -153,7 +154,7 @@ def test_intervals_cover_a_krajewski_world() -> None:
 @pytest.mark.parametrize("name", FORMS)
 def test_same_generator_same_draws(name: str) -> None:
     data = dataset(np.linspace(0.2, 0.5, 7), loss=loss_of(COMPUTE))
-    one, two = (RIVALS[name](data, TARGET, np.random.default_rng(7), 50) for _ in range(2))
+    one, two = (RIVALS[name](data, TARGET, np.random.default_rng(seed(7)), 50) for _ in range(2))
     np.testing.assert_array_equal(one, two)
 
 
@@ -161,7 +162,7 @@ def test_least_squares_agrees_with_scipy() -> None:
     def curve(theta: np.ndarray, u: np.ndarray) -> np.ndarray:
         return np.exp(-np.exp(theta[..., :1] - theta[..., 1:2] * u) - theta[..., 2:3])
 
-    rng, u = np.random.default_rng(0), np.linspace(-6, 0, 9)
+    rng, u = np.random.default_rng(seed(0)), np.linspace(-6, 0, 9)
     lower, upper = np.array([-5.0, 0.0, 0.0]), np.array([3.0, 2.0, 3.0])
     start = np.array([0.0, 0.3, 0.2])
     y = curve(np.array([-0.5, 0.25, 0.1]), u) + rng.normal(0, 0.03, (6, 9))
@@ -179,7 +180,7 @@ def test_least_squares_agrees_with_scipy() -> None:
 
 def two_kinds(items: int = 60) -> xr.Dataset:
     """Items that rise with compute, and as many that stay near 0.1."""
-    rng = np.random.default_rng(3)
+    rng = np.random.default_rng(seed(3))
     rising = 0.9 * np.exp(-1.5 * (COMPUTE / 1e22) ** -0.25)
     rate = np.where(np.arange(items)[:, None] < items // 2, rising, 0.1)
     data = dataset(rising, items=items).copy()
@@ -190,14 +191,14 @@ def two_kinds(items: int = 60) -> xr.Dataset:
 
 def test_cod_point_is_the_point_method_with_a_spread() -> None:
     data = two_kinds()
-    draws = RIVALS["cod_point"](data, TARGET, np.random.default_rng(0), 1000)
+    draws = RIVALS["cod_point"](data, TARGET, np.random.default_rng(seed(0)), 1000)
     assert draws.shape == (1000, 1)
     assert draws.min() >= 0
     assert draws.max() <= 1
     point = cluster_and_forecast(data, TARGET).full
     assert np.median(draws) == pytest.approx(float(point[0]), abs=0.01)
     assert 0 < draws.std() < 0.2
-    again = RIVALS["cod_point"](data, TARGET, np.random.default_rng(0), 1000)
+    again = RIVALS["cod_point"](data, TARGET, np.random.default_rng(seed(0)), 1000)
     np.testing.assert_array_equal(draws, again)
 
 
@@ -223,7 +224,7 @@ def test_the_mean_is_over_shared_items() -> None:
 
 def test_what_is_lacking_is_said() -> None:
     data = dataset(np.linspace(0.2, 0.5, 7))
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed(0))
     with pytest.raises(NotApplicable, match="loss"):
         RIVALS["loss_intermediate"](data, TARGET, rng, 10)
     with pytest.raises(NotApplicable, match="at least 3 ladder models"):

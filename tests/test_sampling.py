@@ -12,6 +12,7 @@ import numpy as np
 import nutpie
 import pytest
 import xarray as xr
+from seeds import seed
 
 from cod_bayes.model.ladder import LadderData, _fall
 from cod_bayes.model.spec import load_spec
@@ -75,7 +76,7 @@ def test_a_chain_s_start_hangs_on_its_seed_alone():
 
 
 def test_too_few_draws_fail_by_name_and_more_attempts_add_to_them():
-    options = {"random_seed": 1, "draws": 40, "tune": 150, "progressbar": False}
+    options = {"random_seed": seed(1), "draws": 40, "tune": 150, "progressbar": False}
     once, failed, _ = sample(SPEC, ladder(), attempts=1, **options)
     assert any(text.startswith("bulk ESS") for text in failed)
     more, *_ = sample(SPEC, ladder(), attempts=4, **options)
@@ -91,6 +92,7 @@ print(hashlib.sha256(idata["posterior"]["eta"].values.tobytes()).hexdigest())
 """
 
 
+@pytest.mark.slow  # compiles all kernels
 def test_draws_are_the_same_bit_for_bit_whether_compiled_now_or_before(tmp_path):
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
     options = {"env": environment, "cwd": Path(__file__).parent, "text": True}
@@ -112,7 +114,7 @@ def clusters():
 
 
 def test_rising_and_flat_clusters_have_no_fall():
-    jitter = 0.01 * np.random.default_rng(0).standard_normal((4, 6))
+    jitter = 0.01 * np.random.default_rng(seed(0)).standard_normal((4, 6))
     assert _fall(clusters() + jitter, NOISE).max() < 1e-4
 
 
@@ -165,7 +167,7 @@ def interrupted_in_run(number, monkeypatch):
 def test_an_interrupted_run_keeps_its_draws_and_says_so(monkeypatch, interruptible):
     interrupted_in_run(1, monkeypatch)
     options = {"draws": 300_000, "tune": 50, "progressbar": False}
-    idata, failed, interrupted = sample(SPEC, ladder(), random_seed=1, **options)
+    idata, failed, interrupted = sample(SPEC, ladder(), random_seed=seed(1), **options)
     posterior = idata["posterior"].to_dataset()
     assert interrupted and 20 <= posterior.sizes["draw"] < 300_000
     said, chains = failed[0].split(" draws by each of ")
@@ -180,7 +182,7 @@ def test_an_interrupt_between_runs_keeps_the_draws_too(monkeypatch):
 
     monkeypatch.setattr("cod_bayes.sampling.nuts.jump", stopped)
     options = {"draws": 60, "tune": 50, "progressbar": False}
-    idata, failed, interrupted = sample(SPEC, ladder(), random_seed=1, **options)
+    idata, failed, interrupted = sample(SPEC, ladder(), random_seed=seed(1), **options)
     assert interrupted and failed[0] == "interrupted at 60 draws by each of 4 chains"
     assert idata["posterior"].sizes["draw"] == 60
 
@@ -189,7 +191,7 @@ def test_an_interrupt_before_there_is_a_draw_is_raised(monkeypatch, interruptibl
     interrupted_in_run(0, monkeypatch)
     monkeypatch.setattr("cod_bayes.sampling.nuts._FIRST_RUN", (300_000, 30))
     with pytest.raises(KeyboardInterrupt):
-        sample(SPEC, ladder(), random_seed=1, draws=50, tune=50, progressbar=False)
+        sample(SPEC, ladder(), random_seed=seed(1), draws=50, tune=50, progressbar=False)
 
 
 def test_a_run_cut_short_keeps_the_chains_that_make_most_draws():

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from seeds import seed
 
 from cod_bayes.evaluate.scoring import crps, interval, log_score, pit, score_table, summarise
 
@@ -19,12 +20,12 @@ def normal_crps(mean: float, sd: float, y: float) -> float:
 
 @pytest.mark.parametrize("y", [0.35, 0.5, 0.72])
 def test_crps_of_a_normal(y: float) -> None:
-    draws = np.random.default_rng(0).normal(0.5, 0.08, 200_000)
+    draws = np.random.default_rng(seed(0)).normal(0.5, 0.08, 200_000)
     assert crps(draws, y) == pytest.approx(normal_crps(0.5, 0.08, y), abs=3e-4)
 
 
 def test_crps_is_the_double_sum_over_distinct_pairs() -> None:
-    draws = np.random.default_rng(1).beta(2, 3, (17, 4)).round(1)  # with ties
+    draws = np.random.default_rng(seed(1)).beta(2, 3, (17, 4)).round(1)  # with ties
     y = np.array([0.0, 0.3, 0.5, 1.0])
     for k in range(4):
         x = draws[:, k]
@@ -35,7 +36,7 @@ def test_crps_is_the_double_sum_over_distinct_pairs() -> None:
 
 def test_crps_is_fair() -> None:
     """Its mean over repetitions does not depend on the number of draws."""
-    x = np.random.default_rng(2).normal(0.5, 0.1, (3, 60_000))
+    x = np.random.default_rng(seed(2)).normal(0.5, 0.1, (3, 60_000))
     few = crps(x, np.full(60_000, 0.6)).mean()
     assert few == pytest.approx(normal_crps(0.5, 0.1, 0.6), abs=1e-3)  # the plain one: + 0.019
 
@@ -47,7 +48,7 @@ def test_crps_of_a_point_is_its_absolute_error() -> None:
 
 @pytest.mark.parametrize(("a", "b"), [(1, 1), (8, 12), (60, 240), (2, 30)])
 def test_log_score_of_a_beta(a: int, b: int) -> None:
-    draws = np.random.default_rng(3).beta(a, b, 100_000)
+    draws = np.random.default_rng(seed(3)).beta(a, b, 100_000)
     for y in np.quantile(draws, [0.05, 0.5, 0.9]):
         log_beta = math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
         expected = (a - 1) * math.log(y) + (b - 1) * math.log(1 - y) - log_beta
@@ -55,7 +56,7 @@ def test_log_score_of_a_beta(a: int, b: int) -> None:
 
 
 def test_density_behind_the_log_score_integrates_to_one() -> None:
-    draws = np.random.default_rng(4).beta(0.7, 3, 2_000)
+    draws = np.random.default_rng(seed(4)).beta(0.7, 3, 2_000)
     z = (np.arange(1_000) + 0.5) / 1_000 * np.pi / 2  # x = sin(z)^2, dx = sin(2 z) dz
     density = np.array([np.exp(log_score(draws, np.sin(at) ** 2)) for at in z])
     assert np.sum(density * np.sin(2 * z)) * (z[1] - z[0]) == pytest.approx(1, abs=0.02)
@@ -73,8 +74,8 @@ def test_log_score_is_finite_whatever_the_draws() -> None:
 def test_pit_counts_ties_half() -> None:
     assert pit([0.1, 0.2, 0.2, 0.4], 0.2) == 0.5
     assert pit([0.1, 0.2, 0.3, 0.4], 0.35) == 0.75
-    u = np.random.default_rng(5).random((500, 2_000))
-    values = pit(u, np.random.default_rng(6).random(2_000))
+    u = np.random.default_rng(seed(5)).random((500, 2_000))
+    values = pit(u, np.random.default_rng(seed(6)).random(2_000))
     assert np.mean(values) == pytest.approx(0.5, abs=0.03)
     assert np.var(values) == pytest.approx(1 / 12, abs=0.01)
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from seeds import seed
 
 from cod_bayes.evaluate.simulate import (
     PAPER_BENCHMARKS,
@@ -34,13 +35,13 @@ MODELS = [m.name for m in (*PAPER_LADDER, *PAPER_TARGETS)] + ["anchor-1"]
 QUIET: dict[str, Any] = {"shock": 0, "benchmark_shock": 0, "item_noise": 0}
 
 
-def small(seed: int | np.random.Generator = 1, **options: Any) -> Simulation:
+def small(seed: int | np.random.Generator = seed(1), **options: Any) -> Simulation:
     return simulate(seed, **{"items_scale": 0.02, **options})
 
 
 @pytest.fixture(scope="module")
 def paper() -> Simulation:
-    return simulate(1)
+    return simulate(seed(1))
 
 
 def cells(sim: Simulation, benchmark: str, column: str) -> np.ndarray:
@@ -59,7 +60,7 @@ def scores(sim: Simulation, column: str = "score") -> pd.DataFrame:
 
 
 def test_pass_rates_are_the_equations_item_by_item():
-    sim = small(3, items_scale=0.01, item_noise=0, anchor_item_noise=0)
+    sim = small(seed(3), items_scale=0.01, item_noise=0, anchor_item_noise=0)
     kinds = set()
     for name, p in sim.pass_rates.items():
         items = sim.items[sim.items["benchmark"] == name]
@@ -85,7 +86,7 @@ def test_pass_rates_are_the_equations_item_by_item():
 def test_items_have_the_distributions_of_the_module():
     b = Benchmark("b", 100_000, 0.25, 23.0, spread=1.2, tail=0.8, slope=0.9, slope_spread=0.4)
     b = replace(b, capped=0.4, ceiling=0.2, flat=0.1, unsolved=0.05, falling=0.02)
-    items = simulate(0, benchmarks=[b], trials=1, anchors=0).items
+    items = simulate(seed(0), benchmarks=[b], trials=1, anchors=0).items
     shares = items["kind"].value_counts(normalize=True)
     for kind in ("flat", "unsolved", "falling"):
         assert shares[kind] == pytest.approx(getattr(b, kind), abs=0.004)
@@ -107,7 +108,7 @@ def test_items_have_the_distributions_of_the_module():
 
 def test_item_noise_is_normal_in_log_loss():
     b = Benchmark("b", 20_000, capped=0, flat=0, unsolved=0, falling=0)
-    sim = simulate(5, benchmarks=[b], trials=1, item_noise=0.2, anchor_item_noise=0.6)
+    sim = simulate(seed(5), benchmarks=[b], trials=1, item_noise=0.2, anchor_item_noise=0.6)
     x = np.log10(sim.truth["compute"].to_numpy()) + sim.truth["shock"].to_numpy()
     h, beta = sim.items[["h"]].to_numpy(), sim.items[["beta"]].to_numpy()
     p = sim.pass_rates["b"]
@@ -123,7 +124,7 @@ def test_item_noise_is_normal_in_log_loss():
 
 def test_shocks_have_a_shared_part_and_one_per_benchmark():
     sim = simulate(
-        6,
+        seed(6),
         benchmarks=[replace(b, n_items=1) for b in PAPER_BENCHMARKS],
         ladder=[Model(f"m{k}", 1e22) for k in range(2000)],
         targets=(),
@@ -165,7 +166,7 @@ def test_without_shocks_and_noise_scores_are_the_curve():
 def test_answers_are_binomial():
     # Mean n p, variance n p (1 - p); the variance of z^2 is 2 + (1 - 6 p (1 - p)) / variance < 4.
     n = 40
-    sim = simulate(2, trials=n, items_scale=0.1)
+    sim = simulate(seed(2), trials=n, items_scale=0.1)
     for name, p in sim.pass_rates.items():
         k = cells(sim, name, "n_correct")
         variance = n * p * (1 - p)
@@ -205,7 +206,7 @@ def test_scores_rise_along_the_ladder_and_meet_the_papers_at_the_target(paper: S
 def test_perfect_knowledge_errs_by_about_a_point():
     # Equal targets instead of many worlds: only their shocks and item noise differ.
     targets = [Model(f"70B-{k}", PAPER_TARGETS[0].compute) for k in range(100)]
-    truth = simulate(9, targets=targets, items_scale=0.05, trials=1, anchors=0).truth
+    truth = simulate(seed(9), targets=targets, items_scale=0.05, trials=1, anchors=0).truth
     truth = truth[truth["role"] == "target"]
     error = 100 * (truth["score"] - truth["curve_score"]).abs().mean()
     assert 0.8 < error < 1.3  # 0.98 over 40 worlds of all items
@@ -215,12 +216,12 @@ def test_perfect_knowledge_errs_by_about_a_point():
 
 
 def test_seeds_reproduce_bit_for_bit():
-    a, b, c = small(7), small(np.random.default_rng(7)), small(8)
+    a, b, c = small(seed(7)), small(np.random.default_rng(seed(7))), small(seed(8))
     pd.testing.assert_frame_equal(a.table, b.table, check_exact=True)
     pd.testing.assert_frame_equal(a.truth, b.truth, check_exact=True)
     pd.testing.assert_frame_equal(a.items, b.items, check_exact=True)
     assert a.evidence.digest == b.evidence.digest != c.evidence.digest
-    rng = np.random.default_rng(7)
+    rng = np.random.default_rng(seed(7))
     assert small(rng).evidence.digest != small(rng).evidence.digest
 
 
@@ -273,7 +274,7 @@ def test_anchors_are_other_families_of_about_the_largest_size():
 
 def test_a_small_world_of_ones_own(tmp_path):
     sim = simulate(
-        4,
+        seed(4),
         benchmarks=[Benchmark("quiz", 30, 0.5, 21.0), Benchmark("sums", 20, difficulty=22.0)],
         ladder=[Model("s", 1e20), Model("m", 1e21), Model("l", 1e22)],
         targets=[Model("xl", 1e23), Model("xxl", 1e24)],
@@ -287,13 +288,13 @@ def test_a_small_world_of_ones_own(tmp_path):
 
 @pytest.mark.parametrize(("scale", "items"), [(0.1, 5), (1e-9, 1), (2.0, 100)])
 def test_items_scale(scale: float, items: int):
-    assert len(simulate(0, benchmarks=[Benchmark("b", 50)], items_scale=scale).items) == items
+    assert len(simulate(seed(0), benchmarks=[Benchmark("b", 50)], items_scale=scale).items) == items
 
 
 def test_extreme_difficulties_stay_rates():
     hard = Benchmark("hard", 50, 0.2, difficulty=2000.0)
     easy = Benchmark("easy", 50, difficulty=-2000.0, flat=0, unsolved=0, falling=0, capped=0)
-    sim = simulate(0, benchmarks=[hard, easy])
+    sim = simulate(seed(0), benchmarks=[hard, easy])
     assert (sim.pass_rates["easy"] == 1).all()
     scaling = (sim.items["kind"] == "scaling")[:50].to_numpy()
     g = sim.items["g"][:50].to_numpy()

@@ -201,6 +201,8 @@ def _anchor(
     clusters = fit.summary().query("benchmark == @benchmark")
     trials = fit.idata["constant_data"].to_dataset()["trials"].sel(benchmark=benchmark).item()
     trials *= worth(clusters["weight"].to_numpy(), 1 - clusters["p_predictable"].to_numpy())
+    if trials == 0:
+        return None
     sd = np.sqrt(fit.spec.constants["mapping_scatter"] ** 2 + 0.25 / trials)
     return (radians(rest) + sd * rng.standard_t(4, len(rest)))[:, None]
 

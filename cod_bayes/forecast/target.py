@@ -112,8 +112,9 @@ class Target:
 
 def worth(weight: np.ndarray, counted: np.ndarray) -> float:
     """The share of all trials whose plain mean is as noisy as one with these weights (Kish 1965,
-    Survey sampling, 11.7), of clusters that hold these shares of the items."""
-    return float((weight @ counted) ** 2 / (weight @ counted**2))
+    Survey sampling, 11.7), of clusters that hold these shares of the items; 0 where none counts."""
+    squares = weight @ counted**2
+    return float((weight @ counted) ** 2 / squares) if squares > 0 else 0.0
 
 
 def random_walk(away: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
