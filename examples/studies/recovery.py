@@ -105,7 +105,8 @@ def main() -> None:
     both = rows["point"].notna()
     print(
         f"{arguments.ladders} ladders, {len(rows)} forecasts: "
-        f"mean absolute error {error.mean():.2f}, coverage {inside[50]:.2f} at 50 %, {inside[90]:.2f} at 90 %, "
+        f"mean absolute error {error.mean():.2f}, "
+        f"coverage {inside[50]:.2f} at 50 %, {inside[90]:.2f} at 90 %, "
         f"width {100 * (rows['q95'] - rows['q05']).mean():.1f} points; "
         f"checks pass on {rows['ok'].mean():.0%}"
     )
