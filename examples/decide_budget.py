@@ -1,9 +1,9 @@
-"""How much compute for a goal, what it costs, and whether to train: from one small ladder.
+"""Decides a training budget from one small ladder: compute for a goal, its cost, the best size.
 
     python examples/decide_budget.py [--draws 1000] [--out decision]
 
-Simulates a ladder of one benchmark, fits it, plans for 70 %, then compares three budgets by what
-they earn when a benchmark of 100 % is worth 20 million and a GPU-hour costs 2.
+Simulates and fits a ladder of one benchmark, plans the compute for a score of 70 %, then compares
+three budgets by expected profit: a score of 100 % is worth 20 million, a GPU-hour costs 2.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--draws", type=int, default=1000)
     parser.add_argument("--out", type=Path, default=Path("decision"))
-    asked = parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
     mbpp = [b for b in PAPER_BENCHMARKS if b.name == "MBPP"]
     world = simulate(1, benchmarks=mbpp, items_scale=0.2, include_target=False)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the tables say so
-        fitted = fit(world.evidence, random_seed=1, draws=asked.draws, progressbar=False)
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the tables name failed checks
+        fitted = fit(world.evidence, random_seed=1, draws=arguments.draws, progressbar=False)
 
     goal = plan(fitted, ["MBPP>=0.7"], probability=0.8, cost=COST)
     show_plan(goal)
-    goal.write(asked.out)
+    goal.write(arguments.out)
 
     budgets = {name: (fitted, c) for name, c in {"S": 3e23, "M": 1e24, "L": 3e24}.items()}
     choice = compare(budgets, value=20e6, cost=COST)
     show_comparison(choice)
-    choice.write(asked.out)
+    choice.write(arguments.out)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""From statements about accuracy to priors, and back: what the prior says before any ladder.
+"""From statements about accuracy to priors, and from priors to curves.
 
     python examples/elicit_priors.py [--at-top 0.25] [--one-decade-on 0.45] [--out elicited.toml]
 
@@ -7,12 +7,13 @@ Two statements about a typical cluster of a benchmark without guessing,
     y_0 = its accuracy at the largest ladder model,      L_0 = (y_0^-nu - 1) / nu
     y_1 = its accuracy with ten times the compute,       L_1 = (y_1^-nu - 1) / nu
 
-fix the centres of two priors, as log L falls by beta per decade where nothing caps it:
+determine the centres of two priors, since log L falls by beta per decade where no ceiling limits
+the accuracy:
 
     mu_eta = log L_0,      mu_beta = log(log L_0 - log L_1)
 
-The curves of the shipped and of the elicited prior are then shown as quantiles: change the
-statements until the second table says what is believed.
+The example prints quantiles of the curves under the shipped and under the elicited prior. Change
+the statements until the second table agrees with what you believe.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ DECADES = np.array([-3.0, -2.0, -1.0, 0.0, 1.0, 2.0])  # from the largest ladder
 
 
 def centres(at_top: float, one_decade_on: float, nu: float) -> tuple[float, float]:
-    """mu_eta and mu_beta of the two statements, of items that differ by nu."""
+    """mu_eta and mu_beta for the two statements; nu is the dispersion of the items."""
     if not 0 < at_top < one_decade_on < 1:
         raise SystemExit(
             f"expected 0 < at-top < one-decade-on < 1, got {at_top} and {one_decade_on}; "
@@ -45,7 +46,7 @@ def centres(at_top: float, one_decade_on: float, nu: float) -> tuple[float, floa
 
 
 def prior_accuracy(spec: Spec, draws: int) -> np.ndarray:
-    """Accuracy of one cluster at `DECADES` in each prior draw: (draw, decade)."""
+    """The accuracy of one cluster at `DECADES` in each prior draw: (draw, decade)."""
     one, x = np.zeros(1), np.array([0.0])
     ratio = np.array([spec.constants["nu_ratio_cluster"]])
     data = LadderData(
@@ -56,7 +57,7 @@ def prior_accuracy(spec: Spec, draws: int) -> np.ndarray:
 
 
 def table(accuracies: np.ndarray) -> pd.DataFrame:
-    """Quantiles in percent, by decades from the largest ladder model."""
+    """Quantiles in percent; rows are decades from the largest ladder model."""
     q = [0.05, 0.25, 0.5, 0.75, 0.95]
     return pd.DataFrame(
         100 * np.quantile(accuracies, q, axis=0).T,
@@ -71,26 +72,26 @@ def main() -> None:
     parser.add_argument("--one-decade-on", type=float, default=0.45)
     parser.add_argument("--out", type=Path, default=Path("elicited.toml"))
     parser.add_argument("--draws", type=int, default=20_000)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     spec = load_spec("cod")
     nu = spec.constants["nu_ratio_cluster"] * float(np.exp(spec.priors["nu"].mu))
-    mu_eta, mu_beta = centres(asked.at_top, asked.one_decade_on, nu)
+    mu_eta, mu_beta = centres(arguments.at_top, arguments.one_decade_on, nu)
 
     text = shipped().replace('name = "cod"', 'name = "elicited"', 1)
-    why = f"a typical cluster is at {asked.at_top} at the top, {asked.one_decade_on} a decade on"
+    why = f"a typical cluster: {arguments.at_top} at the top, {arguments.one_decade_on} a decade on"
     text = with_prior(text, "mu_eta", mu=round(mu_eta, 3), why=why)
     text = with_prior(text, "mu_beta", mu=round(mu_beta, 3), why=why)
-    asked.out.write_text(text, encoding="utf-8")
+    arguments.out.write_text(text, encoding="utf-8")
 
-    for model in ("cod", asked.out):
+    for model in ("cod", arguments.out):
         spec = load_spec(model)
         eta, beta = (spec.priors[name] for name in ("mu_eta", "mu_beta"))
         print(
             f"{spec.name}: mu_eta {eta.mu:g} ± {eta.sigma:g}, mu_beta {beta.mu:g} ± {beta.sigma:g}"
         )
         print("accuracy of a cluster, %")
-        print(table(prior_accuracy(spec, asked.draws)), "\n")
-    print(f"written: {asked.out}; use it with: cod-bayes forecast ... --model {asked.out}")
+        print(table(prior_accuracy(spec, arguments.draws)), "\n")
+    print(f"written: {arguments.out}; use it with: cod-bayes forecast ... --model {arguments.out}")
 
 
 if __name__ == "__main__":

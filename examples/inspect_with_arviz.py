@@ -1,8 +1,9 @@
-"""Look into a posterior with ArviZ: ranks, calibration, sensitivity to the prior, two models.
+"""Inspects a posterior with ArviZ: ranks, calibration, sensitivity to the prior, two models.
 
     python examples/inspect_with_arviz.py [--out inspect] [--draws 1000]
 
-`fit.idata` is a DataTree with the groups that ArviZ expects; nothing is converted.
+`fit.idata` is a DataTree with the groups that ArviZ expects, so nothing is converted.
+`models/schema.md` describes every variable.
 """
 
 from __future__ import annotations
@@ -24,34 +25,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("inspect"))
     parser.add_argument("--draws", type=int, default=1000)
-    asked = parser.parse_args()
-    asked.out.mkdir(parents=True, exist_ok=True)
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
 
     names = ("GSM8K", "MBPP")
     benchmarks = [b for b in PAPER_BENCHMARKS if b.name in names]
     world = simulate(3, benchmarks=benchmarks, items_scale=0.1, trials=10)
-    own = asked.out / "steep.toml"
+    own = arguments.out / "steep.toml"
     own.write_text(steep(), encoding="utf-8")
     fits = {
-        model: cb.fit(world.table, path, random_seed=1, draws=asked.draws, progressbar=False)
+        model: cb.fit(world.table, path, random_seed=1, draws=arguments.draws, progressbar=False)
         for model, path in (("cod", "cod"), ("steep", own))
     }
     idata = fits["cod"].idata
 
-    # Ranks of each chain's draws among all: flat where the chains agree.
-    az.plot_rank(idata, var_names=SHARED).savefig(asked.out / "rank.png")
-    # Where the observed cells fall in their predictive distributions.
-    az.plot_ppc_pit(idata).savefig(asked.out / "pit.png")
+    # The ranks of each chain among all draws are uniform if the chains agree.
+    az.plot_rank(idata, var_names=SHARED).savefig(arguments.out / "rank.png")
+    # The PIT values of the observed cells in their posterior predictive distributions.
+    az.plot_ppc_pit(idata).savefig(arguments.out / "pit.png")
     print(az.summary(idata, var_names=SHARED))
     print("\nsensitivity to powers of prior and likelihood:")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pareto k of few cells is high; the table has it
+        warnings.simplefilter("ignore")  # a few cells have a high Pareto k; the table shows it
         print(az.psense_summary(idata, var_names=SHARED))
         # Leaving out one benchmark at one model at a time.
         loo = {name: az.loo(fit.idata, var_name="z") for name, fit in fits.items()}
         print("\ntwo models by expected log predictive density:")
         print(az.compare(loo))
-    print(f"written: rank.png, pit.png in {asked.out}")
+    print(f"written: rank.png, pit.png in {arguments.out}")
 
 
 if __name__ == "__main__":

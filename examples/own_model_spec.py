@@ -1,9 +1,9 @@
-"""A model of one's own: the shipped TOML file with another prior, fitted beside the original.
+"""Changes a prior: a copy of the shipped TOML file, fitted and compared with the original.
 
     python examples/own_model_spec.py [--out own.toml] [--draws 1000]
 
-A model is one complete file: all of `cod.toml` is copied, then what is believed otherwise is
-changed, with its reason, and the copy gets a name of its own.
+A TOML file is one complete model. The example copies all of `cod.toml`, changes one prior together
+with its reason, and gives the copy a name of its own.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def shipped() -> str:
 
 
 def with_prior(text: str, parameter: str, **values: object) -> str:
-    """The TOML text with these values of one prior replaced."""
+    """The TOML text with new values for some keys of one prior."""
     head, section, rest = re.split(rf"(^\[priors\.{parameter}\]$)", text, flags=re.MULTILINE)
     for key, value in values.items():
         shown = f'"{value}"' if isinstance(value, str) else value
@@ -43,14 +43,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("own.toml"))
     parser.add_argument("--draws", type=int, default=1000)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
 
-    asked.out.write_text(steep(), encoding="utf-8")
+    arguments.out.write_text(steep(), encoding="utf-8")
 
     mbpp = next(b for b in PAPER_BENCHMARKS if b.name == "MBPP")
     world = simulate(2, benchmarks=[mbpp], items_scale=0.1, trials=20)
-    for model in ("cod", asked.out):
-        fit = cb.fit(world.table, model, random_seed=1, draws=asked.draws, progressbar=False)
+    for model in ("cod", arguments.out):
+        fit = cb.fit(world.table, model, random_seed=1, draws=arguments.draws, progressbar=False)
         row = fit.forecast(3.8e24).summary().iloc[0]
         print(
             f"{fit.spec.name}: {100 * row['q50']:.1f} %, 90 % between {100 * row['q05']:.1f} and "

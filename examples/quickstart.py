@@ -1,4 +1,4 @@
-"""Evidence in, forecast out, in a dozen lines; the evidence is a simulated ladder.
+"""From evidence to a forecast in twelve lines; the evidence is a simulated ladder.
 
 python examples/quickstart.py [--draws 1000]
 """
@@ -14,7 +14,7 @@ from cod_bayes.evaluate.simulate import PAPER_BENCHMARKS, simulate
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--draws", type=int, default=1000)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
 
     gsm8k = next(b for b in PAPER_BENCHMARKS if b.name == "GSM8K")
     world = simulate(
@@ -23,7 +23,7 @@ def main() -> None:
     evidence = cb.read_table(world.table)
     print(f"ladder: {', '.join(evidence.ladder)}")
 
-    fit = cb.fit(evidence, random_seed=1, draws=asked.draws, progressbar=False)
+    fit = cb.fit(evidence, random_seed=1, draws=arguments.draws, progressbar=False)
     outlook = fit.forecast(compute=[1e24, 3.8e24])
     print(outlook.summary()[["benchmark", "compute", "q05", "q50", "q95", "verdict"]])
 

@@ -1,10 +1,10 @@
-"""A real ladder end to end: hide its largest model, forecast it, look, and write the report.
+"""Forecasts the largest model of a real ladder from the smaller ones, and writes the report.
 
     cod-bayes datasets pythia-arithmetic --out pythia_arithmetic.parquet
     python examples/real_ladder.py pythia_arithmetic.parquet [--out real_ladder] [--draws 1000]
 
 Pythia's arithmetic has 200 items of 50 trials, in several prompts and at several checkpoints of
-each model: one prompt and the fully trained models are kept.
+each model. The example uses one prompt and the fully trained models.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ def main() -> None:
     parser.add_argument("--benchmark", default="PythiaArith-2shot")
     parser.add_argument("--out", type=Path, default=Path("real_ladder"))
     parser.add_argument("--draws", type=int, default=1000)
-    asked = parser.parse_args()
-    if not asked.table.exists():
+    arguments = parser.parse_args()
+    if not arguments.table.exists():
         print(
-            f"{asked.table} is not there; get it with\n"
+            f"{arguments.table} is not there; get it with\n"
             "    cod-bayes datasets pythia-arithmetic --out pythia_arithmetic.parquet"
         )
         return
 
-    table = pd.read_parquet(asked.table)
+    table = pd.read_parquet(arguments.table)
     final = table["model"].str.endswith("@step143000")
-    table = table[final & (table["benchmark"] == asked.benchmark)]
+    table = table[final & (table["benchmark"] == arguments.benchmark)]
     models = table.groupby("model")["compute"].first().sort_values()
     target, compute = models.index[-1], models.iloc[-1]
     evidence = cb.read_table(table, hold_out=[target])
     print(f"ladder {', '.join(evidence.ladder)}; hidden: {target}, {compute:.3g} FLOPs")
 
-    fit = cb.fit(evidence, random_seed=1, draws=asked.draws, progressbar=False)
+    fit = cb.fit(evidence, random_seed=1, draws=arguments.draws, progressbar=False)
     outlook = fit.forecast(compute)
     row = outlook.summary().iloc[0]
     (name,) = fit.benchmarks
@@ -51,11 +51,11 @@ def main() -> None:
         f"{100 * row['q95']:.1f} %, {row['verdict']}; it scored {100 * actual:.1f} %"
     )
 
-    asked.out.mkdir(parents=True, exist_ok=True)
+    arguments.out.mkdir(parents=True, exist_ok=True)
     truth = pd.DataFrame({"benchmark": [name], "compute": [compute], "score": [actual]})
-    forecast_figure(fit, outlook, truth).savefig(asked.out / "forecast.png", dpi=150)
-    write_report(fit, outlook, asked.out / "report.html")
-    print(f"written: forecast.png, report.html in {asked.out}")
+    forecast_figure(fit, outlook, truth).savefig(arguments.out / "forecast.png", dpi=150)
+    write_report(fit, outlook, arguments.out / "report.html")
+    print(f"written: forecast.png, report.html in {arguments.out}")
 
 
 if __name__ == "__main__":

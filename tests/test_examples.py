@@ -49,8 +49,8 @@ def test_real_ladder(run, tmp_path):
 
 
 def test_the_posterior_contracts_as_ladder_points_are_added(run):
-    out = run("ladder_points.py", "--items-scale", 0.02, "--draws", 200)
-    prior = float(re.search(r"before any: (\S+)", out)[1])
+    out = run("studies/ladder_points.py", "--items-scale", 0.02, "--draws", 200)
+    prior = float(re.search(r"in the prior: (\S+)", out)[1])
     rows = re.findall(r"^ +(\d) +(\S+) +\S+ +(\S+)  ", out, re.MULTILINE)
     assert [row[0] for row in rows] == list("2468")
     (_, wide, sd_of_two), *_, (_, narrow, sd_of_eight) = rows

@@ -11,7 +11,7 @@ import pytest
 
 from cod_bayes.cli import main
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "examples" / "studies"))
 from kill_test import Launcher, backtest, check, evidence, forecast, kills
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -860,7 +860,7 @@ def test_command(suffix, tmp_path, capsys):
 
 
 def test_the_benchmark_runs():
-    script = Path(__file__).parents[1] / "examples" / "benchmark_ingest.py"
+    script = Path(__file__).parents[1] / "examples" / "studies" / "benchmark_ingest.py"
     done = subprocess.run(
         [sys.executable, str(script), "--rows", "400"], check=True, capture_output=True, text=True
     )

@@ -1,20 +1,20 @@
-"""What the package takes, measured against its bars in one run.
+"""Measures time and memory of the package, each against a limit.
 
-    python examples/benchmarks.py [--quick] [--only NAME ...]
+    python examples/studies/benchmarks.py [--quick] [--only NAME ...]
 
     import      `import cod_bayes` and `cod-bayes --help`, each in a fresh process
-    meanshift   improved MeanShift on 18k items x 9 models against Algorithm 1 written down plainly
-                on scikit-learn's MeanShift; the plain form runs on a part of the items
+    meanshift   improved MeanShift on 18k items x 9 models, against a plain transcription of
+                Algorithm 1 that uses scikit-learn's MeanShift and gets a part of the items
     million     improved MeanShift on 1 million items x 9 models
-    sampling    effective draws per second against the plain formulation under PyMC's default
+    sampling    effective draws per second, against the plain formulation under PyMC's default
                 sampler, on the same evidence
-    one         a benchmark of 1,319 items, file to forecast, each run in a fresh process
-    suite       the same of the paper's eight benchmarks, 61k items
-    memory      peak memory of 1 million items x 12 models, file to forecast
-    backtest    60 forecasting problems: names the command, which takes minutes
+    one         one benchmark of 1,319 items, from file to forecast, each run in a fresh process
+    suite       the same for the paper's eight benchmarks, 61k items
+    memory      peak memory for 1 million items x 12 models, from file to forecast
+    backtest    60 forecasting problems: prints the command, which takes minutes
 
-Without --only: all but suite, memory and backtest. --quick shrinks all sizes: for a look at the
-script, not at the bars. Wall-clock seconds unless said otherwise.
+Without --only all but suite, memory and backtest run. --quick shrinks all sizes: it tests the
+script, not the limits. Seconds are wall-clock seconds unless stated otherwise.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ TARGET = 3.8e24  # FLOPs
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """One line of the table: what was measured, the figure, and the bar it is held against."""
+    """One line of the table: what was measured, the result, and its limit."""
 
     what: str
     figure: str
-    bar: str = ""
+    limit: str = ""
 
 
 # --- in a fresh process ----------------------------------------------------------------------
 
-# The peak is the kernel's of this program alone: getrusage's begins with that of the process which
-# started it, here the simulation's.
+# The peak is read from /proc: getrusage would include the peak of the parent process, which holds
+# the simulation.
 FORECAST = f"""
 import json, re, sys, time, warnings
 start = time.perf_counter()
@@ -66,8 +66,8 @@ print(json.dumps([time.perf_counter() - start, imported - start, peak, fitted.fa
 
 
 def fresh(*arguments: str) -> tuple[float, str]:
-    """Seconds and output of Python with these arguments; bytecode is kept, as is Python's default
-    and as a second run would find it."""
+    """Seconds and output of a Python process with these arguments. The process may write bytecode,
+    as by Python's default, so that a second run finds it."""
     start = time.perf_counter()
     done = subprocess.run(
         [sys.executable, *arguments],
@@ -79,13 +79,13 @@ def fresh(*arguments: str) -> tuple[float, str]:
     return time.perf_counter() - start, done.stdout
 
 
-def forecasts(table: Path, bar: str, runs: int = 2) -> Iterator[Line]:
+def forecasts(table: Path, limit: str, runs: int = 2) -> Iterator[Line]:
     for run in range(1, runs + 1):
         seconds, output = fresh("-c", FORECAST, str(table))
         _, imports, peak, failed = json.loads(output.splitlines()[-1])
         figure = f"{seconds:.1f} s ({imports:.1f} s imports), {peak:.2f} GiB"
         figure += f"; checks failed: {', '.join(failed)}" if failed else "; all checks pass"
-        yield Line(f"file to forecast, run {run}", figure, bar if run == runs else "")
+        yield Line(f"file to forecast, run {run}", figure, limit if run == runs else "")
 
 
 # --- the evidence ----------------------------------------------------------------------------
@@ -115,10 +115,10 @@ def one_benchmark(name: str, n_items: int, include_targets: bool = False):
     ).table
 
 
-# --- the bars --------------------------------------------------------------------------------
+# --- the measurements -------------------------------------------------------------------------
 
 
-def bar_import(quick: bool) -> Iterator[Line]:
+def measure_import(quick: bool) -> Iterator[Line]:
     for what, arguments in (
         ("import cod_bayes", ("-c", "import cod_bayes")),
         ("cod-bayes --help", ("-c", "from cod_bayes.cli import main; main()", "--help")),
@@ -132,12 +132,13 @@ def bar_import(quick: bool) -> Iterator[Line]:
         ),
     ):
         fresh(*arguments)
-        bar = "" if what.startswith("imports") else "0.5 s"
-        yield Line(what, f"{min(fresh(*arguments)[0] for _ in range(3)):.2f} s", bar)
+        limit = "" if what.startswith("imports") else "0.5 s"
+        yield Line(what, f"{min(fresh(*arguments)[0] for _ in range(3)):.2f} s", limit)
 
 
 def algorithm_1(x: np.ndarray, k: int = 10) -> np.ndarray:
-    """Algorithm 1, plainly: labels of x (item, feature), -1 for outliers and all-zero items."""
+    """A plain transcription of Algorithm 1: labels of x (item, feature). The label is -1 for
+    outliers and items without a success."""
     from sklearn.cluster import MeanShift, estimate_bandwidth
 
     labels = np.full(len(x), -1)
@@ -159,13 +160,13 @@ def algorithm_1(x: np.ndarray, k: int = 10) -> np.ndarray:
     return labels
 
 
-def bar_meanshift(quick: bool) -> Iterator[Line]:
+def measure_meanshift(quick: bool) -> Iterator[Line]:
     from cod_bayes.clustering.ball_sums import exact_sums
     from cod_bayes.clustering.mean_shift import improved_mean_shift
 
     full, part = (2000, 300) if quick else (17_944, PLAIN_ITEMS)
     x = exact_sums(pass_rates(full))
-    improved_mean_shift(x[:100])  # compiles or loads
+    improved_mean_shift(x[:100])  # compiles, or loads from the cache
     start = time.perf_counter()
     improved_mean_shift(x)
     yield Line(f"{full:,} items x 9", f"{time.perf_counter() - start:.2f} s", "2 s")
@@ -183,7 +184,7 @@ def bar_meanshift(quick: bool) -> Iterator[Line]:
     )
 
 
-def bar_million(quick: bool) -> Iterator[Line]:
+def measure_million(quick: bool) -> Iterator[Line]:
     from cod_bayes.clustering.mean_shift import improved_mean_shift
 
     n = 50_000 if quick else 1_000_000
@@ -196,8 +197,8 @@ def bar_million(quick: bool) -> Iterator[Line]:
 
 
 def plain_model(data, n_correct: np.ndarray, n_trials: np.ndarray):
-    """The formulation a first attempt would have: curves by a non-centred intercept and slope at
-    the mean compute, beta-binomial counts, (cluster, model)."""
+    """A first attempt at the model: curves with a non-centred intercept and slope at the mean
+    compute, and beta-binomial counts. Arrays are (cluster, model)."""
     import pymc as pm
     import pytensor.tensor as pt
 
@@ -229,7 +230,7 @@ def plain_model(data, n_correct: np.ndarray, n_trials: np.ndarray):
     return model
 
 
-def bar_sampling(quick: bool) -> Iterator[Line]:
+def measure_sampling(quick: bool) -> Iterator[Line]:
     import pymc as pm
     from arviz_stats.base import array_stats
 
@@ -262,9 +263,11 @@ def bar_sampling(quick: bool) -> Iterator[Line]:
     def split(values: np.ndarray) -> Iterator[np.ndarray]:
         yield from values.reshape(*values.shape[:2], -1).transpose(2, 0, 1)
 
-    # Each one's own default, unless quick.
+    # Each formulation samples with its own defaults, unless --quick is given.
     ours_draws, plain_draws = ({"draws": 100}, 100) if quick else ({}, 1000)
-    sample(spec, data, random_seed=0, draws=50, tune=50, progressbar=False)  # compiles or loads
+    sample(
+        spec, data, random_seed=0, draws=50, tune=50, progressbar=False
+    )  # compiles, or loads from the cache
     start = time.perf_counter()
     idata, *_ = sample(spec, data, random_seed=1, progressbar=False, **ours_draws)
     ours = time.perf_counter() - start
@@ -306,18 +309,18 @@ def bar_sampling(quick: bool) -> Iterator[Line]:
     )
 
 
-def bar_one(quick: bool) -> Iterator[Line]:
+def measure_one(quick: bool) -> Iterator[Line]:
     yield from written(one_benchmark("GSM8K", 200 if quick else 1319), "8 s")
 
 
-def bar_suite(quick: bool) -> Iterator[Line]:
+def measure_suite(quick: bool) -> Iterator[Line]:
     from cod_bayes.evaluate.simulate import simulate
 
     table = simulate(1, items_scale=0.02 if quick else 1.0, include_target=False).table
     yield from written(table, "30 s; run 1: 90 s on a fresh machine")
 
 
-def bar_memory(quick: bool) -> Iterator[Line]:
+def measure_memory(quick: bool) -> Iterator[Line]:
     from cod_bayes.evaluate.simulate import PAPER_BENCHMARKS, Model, simulate
 
     benchmark = dataclasses.replace(PAPER_BENCHMARKS[3], n_items=20_000 if quick else 1_000_000)
@@ -326,27 +329,27 @@ def bar_memory(quick: bool) -> Iterator[Line]:
     yield from written(simulated.table, "2 GiB", runs=1)
 
 
-def written(table, bar: str, runs: int = 2) -> Iterator[Line]:
-    """`forecasts` of the table from a parquet file."""
+def written(table, limit: str, runs: int = 2) -> Iterator[Line]:
+    """`forecasts` of a table, read from a parquet file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ladder.parquet"
         table.to_parquet(path)
-        yield from forecasts(path, bar, runs)
+        yield from forecasts(path, limit, runs)
 
 
-def bar_backtest(quick: bool) -> Iterator[Line]:
-    yield Line("60 problems", "time python examples/score_problems.py PROBLEMS.json", "4 min")
+def measure_backtest(quick: bool) -> Iterator[Line]:
+    yield Line("60 problems", "time python examples/studies/score_problems.py", "4 min")
 
 
-BARS = {
-    "import": bar_import,
-    "meanshift": bar_meanshift,
-    "million": bar_million,
-    "sampling": bar_sampling,
-    "one": bar_one,
-    "suite": bar_suite,
-    "memory": bar_memory,
-    "backtest": bar_backtest,
+MEASUREMENTS = {
+    "import": measure_import,
+    "meanshift": measure_meanshift,
+    "million": measure_million,
+    "sampling": measure_sampling,
+    "one": measure_one,
+    "suite": measure_suite,
+    "memory": measure_memory,
+    "backtest": measure_backtest,
 }
 LONG = ("suite", "memory", "backtest")
 
@@ -356,14 +359,16 @@ def main() -> None:
     from rich.table import Table
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", nargs="+", choices=BARS, metavar="NAME", help=", ".join(BARS))
+    parser.add_argument(
+        "--only", nargs="+", choices=MEASUREMENTS, metavar="NAME", help=", ".join(MEASUREMENTS)
+    )
     parser.add_argument("--quick", action="store_true", help="small sizes")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
-    table = Table("bar", "measured", "result", "asked")
-    for name in arguments.only or [name for name in BARS if name not in LONG]:
-        for line in BARS[name](arguments.quick):
-            table.add_row(name, line.what, line.figure, line.bar)
+    table = Table("name", "measured", "result", "limit")
+    for name in arguments.only or [name for name in MEASUREMENTS if name not in LONG]:
+        for line in MEASUREMENTS[name](arguments.quick):
+            table.add_row(name, line.what, line.figure, line.limit)
             print(f"{name}: {line.what}: {line.figure}", file=sys.stderr)
     Console(width=140).print(table)
 

@@ -1,9 +1,9 @@
-"""Time and memory that `ingest` takes for large lm-evaluation-harness logs.
+"""Time and peak memory of `ingest` for large lm-evaluation-harness logs.
 
-    python examples/benchmark_ingest.py --rows 1000000
+    python examples/studies/benchmark_ingest.py --rows 1000000
 
-writes logs of made-up answers (models x tasks, four options each, as lm_eval writes them) to a
-temporary folder, ingests them in a fresh process and prints what that took.
+Writes logs of invented answers (models x tasks, four options each, in lm_eval's format) to a
+temporary folder, ingests them in a fresh process, and prints time and peak memory.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 MODELS, TASKS = 10, 4
 TIME = "2026-01-31T12-00-00.000000"
 
-# In a process of its own: the peak is of ingest alone.
+# It runs in a process of its own, so that the peak is that of ingest alone.
 CHILD = """
 import json, resource, sys, time
 from cod_bayes.ingest import ingest
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def write_logs(folder: Path, rows: int) -> Path:
-    """Logs with `rows` rows in all; the path of the table of models."""
+    """Writes logs with `rows` rows in all; returns the path of the table of models."""
     dice = random.Random(0)
     items = rows // (MODELS * TASKS)
     names = [f"toy-{10 * (model + 1)}m" for model in range(MODELS)]

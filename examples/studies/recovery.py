@@ -1,17 +1,19 @@
-"""Simulated ladders of known truth: does the 70B's score fall where the forecast says?
+"""Forecasts of simulated ladders, compared with the known truth.
 
-    python examples/recovery.py [--ladders 20] [--items-scale 0.05] [--trials 100] [--anchors 1]
-                                [--shock 0.08] [--vary]
+    python examples/studies/recovery.py [--ladders 20] [--items-scale 0.05] [--trials 100]
+                                        [--anchors 1] [--shock 0.08] [--vary]
 
---shock: decades of compute by which a model is better or worse, on all benchmarks and on each. At
-0.02 the point method errs about as the paper says of itself; 0.08 is what public ladders show.
+--shock: standard deviation, in decades of compute, of each model's shock on all benchmarks and of
+its shock on each benchmark. At 0.02 the point method has about the error that the paper reports.
+Public ladders show about 0.08.
 
---vary: each ladder has benchmarks of its own, their items' distributions drawn around the paper's
-(`varied`). Without it all ladders share eight distributions; on quiet ladders each benchmark's
-error is then about the same every time, and coverage is that of eight errors, not of many.
+--vary: each ladder gets benchmarks of its own. The distributions of their items are drawn around
+the paper's (`varied`). Without it all ladders share the same eight distributions. On quiet ladders
+the error of a benchmark is then nearly the same in every ladder, so the coverage is that of eight
+errors, not of many.
 
-Prints mean absolute error, coverage and width over all benchmarks and ladders, and the point
-method's error on those that it forecasts.
+Prints the mean absolute error, coverage and width over all benchmarks and ladders, and the error
+of the point method on the benchmarks that it forecasts.
 """
 
 from __future__ import annotations
@@ -33,8 +35,9 @@ from cod_bayes.forecast.fitting import fit
 
 
 def varied(benchmark: Benchmark, rng: np.random.Generator) -> Benchmark:
-    """Another benchmark of this size: harder or easier by half a decade (sd), slopes by a factor of
-    1.3, the spreads and shares of its items by 1.3 to 2, any share of them capped."""
+    """A benchmark of the same size with other items. Its difficulty changes by half a decade (sd),
+    its slopes by a factor of 1.3, spreads and shares of its items by factors of 1.3 to 2. The share
+    of capped items is uniform."""
     by = {"spread": 0.25, "slope": 0.25, "tail": 0.4, "slope_spread": 0.4}
     by |= dict.fromkeys(("ceiling", "flat", "unsolved", "falling"), 0.7)
     drawn = {
@@ -48,7 +51,7 @@ def varied(benchmark: Benchmark, rng: np.random.Generator) -> Benchmark:
 def one(
     seed: int, scale: float, trials: int, anchors: int, shock: float, vary: bool
 ) -> pd.DataFrame:
-    """A ladder's forecasts beside its truth."""
+    """The forecasts of one ladder and the true scores."""
     rng = np.random.default_rng([seed, 1])
     world = simulate(
         seed,
@@ -82,18 +85,18 @@ def main() -> None:
     parser.add_argument("--anchors", type=int, default=1)
     parser.add_argument("--shock", type=float, default=0.08)
     parser.add_argument("--vary", action="store_true")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     work = partial(
         one,
-        scale=asked.items_scale,
-        trials=asked.trials,
-        anchors=asked.anchors,
-        shock=asked.shock,
-        vary=asked.vary,
+        scale=arguments.items_scale,
+        trials=arguments.trials,
+        anchors=arguments.anchors,
+        shock=arguments.shock,
+        vary=arguments.vary,
     )
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        done = pool.map(work, range(asked.ladders))
-        rows = pd.concat(track(done, total=asked.ladders, description="ladders"))
+        done = pool.map(work, range(arguments.ladders))
+        rows = pd.concat(track(done, total=arguments.ladders, description="ladders"))
     error = 100 * (rows["q50"] - rows["truth"]).abs()
     inside = {
         p: rows["truth"].between(rows[low], rows[high]).mean()
@@ -101,7 +104,8 @@ def main() -> None:
     }
     both = rows["point"].notna()
     print(
-        f"{asked.ladders} ladders, {len(rows)} forecasts: mean absolute error {error.mean():.2f}, "
+        f"{arguments.ladders} ladders, {len(rows)} forecasts: "
+        f"mean absolute error {error.mean():.2f}, "
         f"coverage {inside[50]:.2f} at 50 %, {inside[90]:.2f} at 90 %, "
         f"width {100 * (rows['q95'] - rows['q05']).mean():.1f} points; "
         f"checks pass on {rows['ok'].mean():.0%}"

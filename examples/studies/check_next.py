@@ -1,13 +1,12 @@
-"""Is the recommended run one of the best two of five, by refitting with its data?
+"""Compares the run that `next_run` recommends with what each candidate achieves after a refit.
 
-    python examples/check_next.py [--ladders 20] [--outcomes 3]
+    python examples/studies/check_next.py [--ladders 20] [--outcomes 3]
 
-Ladders of `cod_bayes.evaluate.simulate`: two benchmarks, five models, 3 % of the items, 16 trials.
-Five
-candidate runs from 0.3 times the smallest model to twice the largest; the target is the 70B. Each
-candidate is trained in the simulation `--outcomes` times, with fresh shocks, the ladder is fitted
-again with it, and the target's variance, averaged over benchmarks and outcomes, is compared with
-the variance without. What is optimised here is variance, not variance per cost.
+Ladders are simulated: two benchmarks, five models, 3 % of the items, 16 trials. The five candidate
+runs range from 0.3 times the smallest model to twice the largest. The target is the 70B. Each
+candidate is simulated `--outcomes` times with new shocks, and the ladder is fitted again with its
+data. Its true reduction is the relative fall of the target's variance, averaged over benchmarks
+and outcomes. The comparison is by variance, not by variance per cost.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ CANDIDATES = np.geomspace(0.3 * LADDER[0].compute, 2 * LADDER[-1].compute, 5)
 
 
 def one(seed: int, outcomes: int) -> pd.DataFrame:
-    """Expected and true reduction of each candidate."""
+    """The expected and the true reduction of each candidate."""
     new = [
         Model(f"new-{j}-{k}", compute * (1 + 1e-9 * k))
         for j, compute in enumerate(CANDIDATES)
@@ -58,7 +57,8 @@ def one(seed: int, outcomes: int) -> pd.DataFrame:
     base = table[table["model"].isin([model.name for model in LADDER])]
 
     def variance(rows: pd.DataFrame) -> tuple[float, float, bool]:
-        """Of the target, mean over benchmarks, and what the candidates are expected to leave."""
+        """The target's variance (mean over benchmarks), the expected reductions of the candidates
+        (for the ladder without them), and whether a check failed."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             fitted = fit(rows, random_seed=seed, draws=500, tune=500, progressbar=False)
@@ -85,15 +85,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--ladders", type=int, default=20)
     parser.add_argument("--outcomes", type=int, default=3)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        done = pool.map(partial(one, outcomes=asked.outcomes), range(asked.ladders))
-        rows = pd.concat(track(done, total=asked.ladders, description="ladders"))
+        done = pool.map(partial(one, outcomes=arguments.outcomes), range(arguments.ladders))
+        rows = pd.concat(track(done, total=arguments.ladders, description="ladders"))
     ranks, largest, agreement = [], [], []
     for _, part in rows.groupby("seed"):
         order = part["true"].rank(ascending=False).to_numpy()
         ranks.append(order[part["expected"].to_numpy().argmax()])
-        largest.append(order[-1])  # as simple a rule as there is
+        largest.append(order[-1])  # the simplest rule: take the largest candidate
         agreement.append(stats.spearmanr(part["expected"], part["true"]).statistic)
     print(rows.groupby("compute")[["expected", "true"]].mean().round(3).to_string())
     print(

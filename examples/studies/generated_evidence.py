@@ -1,13 +1,13 @@
-"""Thousands of evidences, sound, degenerate and broken: a forecast or one clear error, every time.
+"""Generates thousands of evidences: each must give a forecast or one clear error.
 
-    python examples/generated_evidence.py [--count 10000] [--draws 30]
+    python examples/studies/generated_evidence.py [--count 10000] [--draws 30]
 
-Each evidence has one to eight models, one to three benchmarks of one to thirty items, and the
-oddities that logs have: single answers or a million, chance above accuracy, equal compute, falling
-or constant ladders, missing cells, anchors; a third of them are then broken in one place. It is
-read, fitted with few draws, forecast, and a tenth of them go on to the report. Anything but a
-forecast of finite scores in [0, 1] or a `ValueError` of one line, within a minute, is printed with
-its seed, and the exit code is 1.
+An evidence has one to eight models and one to three benchmarks of one to thirty items, with the
+oddities of real logs: single answers or a million, a chance level above the accuracy, equal
+computes, falling or constant ladders, missing cells, anchors. A third of them are then broken in
+one place. Each is read, fitted with few draws and forecast; a tenth of them are reported as well.
+The expected outcome is finite scores in [0, 1] or a `ValueError` of one line, within a minute. Any
+other outcome is printed with its seed, and the exit code is then 1.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ NAMES = ["b", "GSM8K", "日本語", "a/b", "<b>", "x" * 200, "=1+1", " b "]
 
 
 def evidence(seed: int) -> tuple[pd.DataFrame, list[str]]:
-    """A table and the patterns of its anchors."""
+    """A table, and the names of its anchors."""
     rng = np.random.default_rng(seed)
     models = int(rng.choice([1, 2, 3, 4, 5, 6, 8], p=[0.03, 0.07, 0.2, 0.2, 0.2, 0.2, 0.1]))
     compute = 10 ** np.sort(rng.uniform(17, 24, models))
@@ -70,8 +70,8 @@ def evidence(seed: int) -> tuple[pd.DataFrame, list[str]]:
         for i, m in zip(*np.nonzero(kept), strict=True):
             row = {"benchmark": benchmark, "item": f"i{i}", "model": name[m], "compute": compute[m]}
             row |= {"chance": chance, "family": "other" if name[m] == "other" else "f"}
-            seen = {"score": p[i, m]} if scored else {"n_correct": k[i, m], "n_trials": n[i, m]}
-            rows.append(row | seen)
+            answer = {"score": p[i, m]} if scored else {"n_correct": k[i, m], "n_trials": n[i, m]}
+            rows.append(row | answer)
     columns = ["benchmark", "item", "model", "compute", "chance", "family"]
     table = pd.DataFrame(rows) if rows else pd.DataFrame(columns=[*columns, "score"])
     if rng.random() < 1 / 3 and len(table):
@@ -80,7 +80,7 @@ def evidence(seed: int) -> tuple[pd.DataFrame, list[str]]:
 
 
 def broken(table: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
-    """One thing wrong: a cell, a column, rows doubled, a column lost, half of the rows."""
+    """The table with one fault: a bad cell or column, duplicate rows, a lost column, lost rows."""
     row, column = rng.integers(len(table)), rng.integers(table.shape[1])
     value = BROKEN[rng.integers(len(BROKEN))]
     match rng.choice(["cell", "column", "rows", "lost", "half"], p=[0.4, 0.2, 0.15, 0.15, 0.1]):
@@ -101,12 +101,12 @@ def broken(table: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
 
 
 def outcome(seed: int, draws: int) -> tuple[int, str]:
-    """Its seed and "forecast", "refused" or what went wrong."""
+    """The seed, and "forecast", "refused" or a description of the fault."""
 
-    def late(*_: object) -> None:
+    def too_late(*_: object) -> None:
         raise TimeoutError(f"no answer within {SECONDS} s")
 
-    signal.signal(signal.SIGALRM, late)
+    signal.signal(signal.SIGALRM, too_late)
     signal.alarm(SECONDS)
     try:
         with warnings.catch_warnings():
@@ -147,17 +147,17 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--first", type=int, default=0, help="first seed")
     parser.add_argument("--draws", type=int, default=30)
     parser.add_argument("--processes", type=int, default=2)
-    asked = parser.parse_args(argv)
-    seeds = range(asked.first, asked.first + asked.count)
-    found: Counter[str] = Counter()
-    with ProcessPoolExecutor(asked.processes, mp_context=get_context("spawn")) as pool:
-        done = pool.map(partial(outcome, draws=asked.draws), seeds, chunksize=8)
-        for seed, what in track(done, total=asked.count, description="evidences"):
-            found[what if what in ("forecast", "refused") else "wrong"] += 1
+    arguments = parser.parse_args(argv)
+    seeds = range(arguments.first, arguments.first + arguments.count)
+    outcomes: Counter[str] = Counter()
+    with ProcessPoolExecutor(arguments.processes, mp_context=get_context("spawn")) as pool:
+        done = pool.map(partial(outcome, draws=arguments.draws), seeds, chunksize=8)
+        for seed, what in track(done, total=arguments.count, description="evidences"):
+            outcomes[what if what in ("forecast", "refused") else "wrong"] += 1
             if what not in ("forecast", "refused"):
                 print(f"seed {seed}: {what}")
-    print(", ".join(f"{what} {count}" for what, count in found.most_common()))
-    return int(found["wrong"] > 0)
+    print(", ".join(f"{what} {count}" for what, count in outcomes.most_common()))
+    return int(outcomes["wrong"] > 0)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,16 @@
 """Scores a Bayesian model and its rivals on a file of forecasting problems, in one command.
 
-    python examples/score_problems.py [PROBLEMS.json] [--methods cod end_to_end ...] [--jobs N]
-    python examples/score_problems.py --openlm [all | effective]    OpenLM's single tasks
+    python examples/studies/score_problems.py [PROBLEMS.json] [--methods cod ...] [--jobs N]
+    python examples/studies/score_problems.py --openlm [all | effective]
 
-A problem is an object with `id`, `file` (a table beside the json), `benchmark`, `subset` (null: all
-of it), `ladder` (models) and `target`; its items are those that all these models answered. Results
-are kept in --out and an interrupted run resumes. Families are the first part of the ids.
+PROBLEMS.json is a list of objects. Each has `id`, `file` (a table in the folder of the JSON file),
+`benchmark`, `subset` (null for the whole benchmark), `ladder` (names of models) and `target`. A
+problem uses the items that all its models answered. The family of a problem is the first part of
+its id. The default is `problems.json` in `shared/data` beside the repository.
+
+`--openlm` scores the 46 single tasks of `openlm_benchmarks.parquet` in the same folder instead.
+
+Rows are kept in --out, and a run that was interrupted resumes.
 """
 
 from __future__ import annotations
@@ -25,11 +30,11 @@ from cod_bayes.evaluate.rivals import RIVALS
 from cod_bayes.evidence.effective_compute import effective_compute
 from cod_bayes.evidence.record import EvidenceWarning, read_table
 
-DATA = Path(__file__).parents[2] / "shared" / "data"
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"  # beside the repository
 
 
 def load(path: Path) -> list[Problem]:
-    """The problems of a json file."""
+    """The problems listed in a JSON file."""
     loaded = []
     for entry in json.loads(path.read_text(encoding="utf-8")):
         evidence = read_table(
@@ -45,31 +50,32 @@ def load(path: Path) -> list[Problem]:
 
 
 def load_openlm(path: Path, ladder: str) -> list[Problem]:
-    """46 tasks as 46 benchmarks of one item; per corpus, the two largest compute-optimal models.
+    """Each of the 46 tasks is a benchmark of one item. The targets are the two largest
+    compute-optimal models of each corpus.
 
-    ladder: the smaller compute-optimal models ("optimal"), or all models of less compute ("all"),
-    by their effective compute ("effective").
+    ladder: "optimal" takes the smaller compute-optimal models, "all" takes every model of less
+    compute, "effective" takes the same models by their effective compute.
     """
     table = pd.read_parquet(path)
     table = table.assign(benchmark=table["item"])
     optimal = problems(read_table(table[table["chinchilla_mult"] == 1]), targets=2)
     if ladder == "optimal":
         return optimal
-    found = []
+    selected = []
     for problem in optimal:
-        own = table["family"].eq(problem.family)
-        own &= table["benchmark"].isin(problem.evidence.benchmarks)
-        own &= table["compute"].lt(problem.compute) | table["model"].eq(problem.target)
-        rows = table[own]
+        used = table["family"].eq(problem.family)
+        used &= table["benchmark"].isin(problem.evidence.benchmarks)
+        used &= table["compute"].lt(problem.compute) | table["model"].eq(problem.target)
+        rows = table[used]
         if ladder == "effective":
             rows = rows.assign(compute=effective_compute(rows["params"], rows["tokens"]))
         evidence = read_table(rows, hold_out=[problem.target])
-        found.append(replace(problem, evidence=evidence))
-    return found
+        selected.append(replace(problem, evidence=evidence))
+    return selected
 
 
 def report(rows: pd.DataFrame, models: list[str]) -> None:
-    """Failures, the table of scores, and what is asked of each Bayesian model."""
+    """Prints failures, the table of scores, and the main figures of each Bayesian model."""
     for (method, reason), part in rows[rows["error"] != ""].groupby(["method", "error"]):
         print(f"{method}: no forecast on {len(part)}: {reason}")
     table = scores(rows)
@@ -85,8 +91,8 @@ def report(rows: pd.DataFrame, models: list[str]) -> None:
             best = whole["crps"].idxmin()
             ratio = pooled.loc[model, "crps"] / whole.loc[best, "crps"]
             print(f"CRPS / CRPS of the best rival on all of them ({best}): {ratio:.2f}")
-        ours = table[table["method"] == model]
-        inside = ", ".join(f"{r.family} {100 * r.coverage90:.0f} %" for r in ours.itertuples())
+        families = table[table["method"] == model]
+        inside = ", ".join(f"{r.family} {100 * r.coverage90:.0f} %" for r in families.itertuples())
         print(f"coverage of 90 % intervals: {inside}")
         print(f"mean width of 90 % intervals: {pooled.loc[model, 'width90']:.1f} points")
         error = 100 * (made["median"] - made["actual"]).abs()

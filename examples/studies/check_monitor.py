@@ -1,15 +1,15 @@
-"""Is a good run flagged as rarely as stated, and a bad one in time?
+"""How often `monitor` flags good runs and bad runs, on simulated ladders.
 
-    python examples/check_monitor.py [--ladders 20] [--runs 15] [--items-scale 0.1] [--refits 4]
+    python examples/studies/check_monitor.py [--ladders 20] [--runs 15] [--items-scale 0.1]
+                                             [--refits 4]
 
-Ladders of `cod_bayes.evaluate.simulate` (the paper's eight benchmarks and eight models, default
-shocks,
-a tenth of the items), each fitted once. Then runs of the 70B through twelve checkpoints:
-with fresh shocks from the simulation, the same 0.3 decades of compute behind, and from the fitted
-model's own draws. Prints the share flagged over the whole run and by 60 % of the training, and how
-often the 90 % interval of the finished run's score holds before and after the checkpoints. On the
-first ladders the updated forecast is held to a refit: the checkpoint at 60 % of training as the
-ladder's largest model, which the target continues.
+Each ladder has the paper's eight benchmarks and eight models, default shocks and a tenth of the
+items, and is fitted once. Three kinds of runs of the 70B with twelve checkpoints are then
+monitored: simulated runs with new shocks, the same 0.3 decades of compute behind, and runs drawn
+from the posterior. Prints the share of runs that are flagged over the whole run and before 60 % of
+the training, and how often the 90 % interval of the final score covers it before and after the
+checkpoints. On the first ladders the updated forecast is compared with a refit in which the
+checkpoint at 60 % of training is the largest ladder model, which the target continues.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ AT_REFIT = 8  # of SHARES
 def simulated_run(
     world: Simulation, behind: float, rng: np.random.Generator
 ) -> tuple[pd.DataFrame, dict[str, float], pd.DataFrame]:
-    """Checkpoints of one run, the finished run's true scores, and the items at 60 % of training."""
+    """The checkpoints of one run, its true final scores, and its items at 60 % of training."""
     x = np.log10(TARGET * np.append(SHARES, 1.0)) - behind + SHOCK * rng.standard_normal()
     rows, final, answers = [], {}, []
     for name, items in world.items.groupby("benchmark", sort=False):
-        own = BENCHMARK_SHOCK * rng.standard_normal()
-        e = ITEM_NOISE * rng.standard_normal((len(items), 1))  # the run's, at every moment
-        p = pass_rate(x + own, items, e)
-        each = rng.binomial(TRIALS, p[:, :-1])
-        right = each.sum(axis=0)
-        at = {"compute": TARGET * SHARES[AT_REFIT], "n_correct": each[:, AT_REFIT]}
+        shock = BENCHMARK_SHOCK * rng.standard_normal()
+        e = ITEM_NOISE * rng.standard_normal((len(items), 1))  # the same at every checkpoint
+        p = pass_rate(x + shock, items, e)
+        correct = rng.binomial(TRIALS, p[:, :-1])
+        right = correct.sum(axis=0)
+        at = {"compute": TARGET * SHARES[AT_REFIT], "n_correct": correct[:, AT_REFIT]}
         answers.append(pd.DataFrame({"benchmark": name, "item": items["item"].to_numpy()} | at))
         final[str(name)] = float(p[:, -1].mean())
         rows += [
@@ -62,7 +62,7 @@ def simulated_run(
 
 
 def refitted(world: Simulation, answers: pd.DataFrame, seed: int) -> tuple[Fit, pd.DataFrame]:
-    """The ladder with a checkpoint as its largest model, and the forecast of where that leads."""
+    """A refit with the checkpoint as largest ladder model, and its forecast of the final score."""
     items = world.table[["benchmark", "item", "chance"]].drop_duplicates()
     last = answers.merge(items, on=["benchmark", "item"])
     last = last.assign(model="checkpoint", role="ladder", family="ladder", n_trials=TRIALS)
@@ -76,7 +76,7 @@ def refitted(world: Simulation, answers: pd.DataFrame, seed: int) -> tuple[Fit, 
 
 
 def drawn_runs(fitted: Fit, runs: int, rng: np.random.Generator) -> list[pd.DataFrame]:
-    """Runs out of the posterior's own draws, with shocks that no forecast of it has seen."""
+    """Runs drawn from the posterior, with shocks that differ from those of its forecasts."""
     compute = TARGET * SHARES
     score = fitted.draws(compute, one_run=True, measured=False, model_seed=7)["score"].values
     z = np.arcsin(np.sqrt(score.reshape(-1, *score.shape[2:])))
@@ -95,7 +95,7 @@ def drawn_runs(fitted: Fit, runs: int, rng: np.random.Generator) -> list[pd.Data
 
 
 def one(seed: int, runs: int, scale: float, refits: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """A ladder's runs, one row each; and the update of its first run beside the refit."""
+    """One row for each run of a ladder; updated forecasts of its first run, with the refit's."""
     world = simulate(seed, items_scale=scale, trials=TRIALS, anchors=0, include_target=False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -118,17 +118,17 @@ def one(seed: int, runs: int, scale: float, refits: int) -> tuple[pd.DataFrame, 
     cases += [("drawn", table, {}) for table in drawn_runs(fitted, runs, rng)]
     rows = []
     for kind, table, final in cases:
-        seen = monitor(fitted, table, TARGET)
-        looks, forecast = seen.looks, seen.forecast
+        watched = monitor(fitted, table, TARGET)
+        looks, forecast = watched.looks, watched.forecast
         row = {
             "seed": seed,
             "kind": kind,
             "ok": not fitted.failed_checks,
-            "whole": seen.flagged,
+            "whole": watched.flagged,
             "early": bool((looks.loc[looks["training"] < 0.6, "flag"] != "").any()),
             "behind_sd": looks["behind_sd"].iloc[-1],
             "effective": looks["effective_draws"].iloc[-1],
-            "pit": float(np.mean(np.abs(seen.checkpoints["pit"] - 0.5) < 0.45)),
+            "pit": float(np.mean(np.abs(watched.checkpoints["pit"] - 0.5) < 0.45)),
         }
         if kind == "follows":
             first = forecast[forecast["compute"] == 0].set_index("benchmark")
@@ -149,24 +149,26 @@ def main() -> None:
     parser.add_argument("--items-scale", type=float, default=0.1)
     parser.add_argument("--refits", type=int, default=4, help="ladders to refit with a checkpoint")
     parser.add_argument("--out", metavar="CSV", help="one row per run, written as they come")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        work = partial(one, runs=asked.runs, scale=asked.items_scale, refits=asked.refits)
-        done = pool.map(work, range(asked.ladders))
+        work = partial(
+            one, runs=arguments.runs, scale=arguments.items_scale, refits=arguments.refits
+        )
+        done = pool.map(work, range(arguments.ladders))
         parts, refits = [], []
-        for part, beside in track(done, total=asked.ladders, description="ladders"):
+        for part, beside in track(done, total=arguments.ladders, description="ladders"):
             parts.append(part)
             refits.append(beside)
             rows = pd.concat(parts, ignore_index=True)
-            if asked.out:
-                rows.to_csv(asked.out, index=False)
+            if arguments.out:
+                rows.to_csv(arguments.out, index=False)
     print(
-        f"{asked.ladders} ladders, {asked.runs} runs of each kind; checks pass on "
+        f"{arguments.ladders} ladders, {arguments.runs} runs of each kind; checks pass on "
         f"{rows['ok'].mean():.0%}; sd of decades behind {rows['behind_sd'].mean():.3f}; weights "
         f"would leave {rows['effective'].median():.1f} draws in effect"
     )
     for kind, part in rows.groupby("kind", sort=False):
-        error = part.groupby("seed")["whole"].mean().std() / np.sqrt(asked.ladders)
+        error = part.groupby("seed")["whole"].mean().std() / np.sqrt(arguments.ladders)
         print(
             f"{kind}: flagged {part['whole'].mean():.1%} (s.e. {error:.1%}) over the whole run, "
             f"{part['early'].mean():.1%} before 60 %; in their 90 % band {part['pit'].mean():.1%}"
@@ -178,7 +180,7 @@ def main() -> None:
         f"in its 90 % interval "
         f"{good['covered_before'].mean():.1%} and {good['covered_after'].mean():.1%}"
     )
-    if asked.refits:
+    if arguments.refits:
         both = pd.concat(refits)
         away = 100 * (both["mean"] - both["refit_mean"]).abs().mean()
         sd, refit_sd, before = (100 * both[name].mean() for name in ("sd", "refit_sd", "sd_before"))

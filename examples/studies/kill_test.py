@@ -1,11 +1,11 @@
-"""Kills `forecast` and `backtest` at random moments; what is left must be whole, and a rerun equal.
+"""Kills `forecast` and `backtest` at random moments: all files must be whole, and a rerun equal.
 
-    python examples/kill_test.py --kills 20
+    python examples/studies/kill_test.py --kills 20
 
-A process with everything imported forks one child per run, so that the moments fall on the work
-and not on the imports; a child is a process group of its own and is killed with SIGKILL. After
-each kill every output is absent or whole, and the same command run again writes what an
-undisturbed run wrote.
+A server process imports everything first and forks one child per run, so that the kills hit the
+work and not the imports. A child has its own process group and is killed by SIGKILL. After each
+kill every output file is absent or whole, and the same command, run again, writes the same results
+as a run that was not disturbed.
 """
 
 import argparse
@@ -58,14 +58,14 @@ def backtest(table, out, methods=METHODS):
 
 
 class Launcher:
-    """Starts commands as forked children of a process that has imported them."""
+    """Runs commands as forked children of a process that has done all imports."""
 
     def __init__(self):
         command = [sys.executable, "-W", "ignore", __file__, "--serve"]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1")
         self.server = subprocess.Popen(command, env=os.environ | threads, **pipes)
-        self.said()
+        self.answer()
 
     def __enter__(self):
         return self
@@ -75,34 +75,36 @@ class Launcher:
         self.server.wait()
         self.server.stdout.close()
 
-    def said(self):
+    def answer(self):
         return json.loads(self.server.stdout.readline())
 
     def run(self, arguments, after=None, how=signal.SIGKILL, largest_file=None, errors=os.devnull):
-        """The exit code, minus the signal where one ended it; sends `how` `after` seconds.
+        """The exit code of a command, or minus the signal that ended it.
 
-        largest_file: bytes, beyond which the kernel refuses to write. errors: file for stderr.
+        after: seconds until the signal `how` is sent. largest_file: bytes; the kernel refuses to
+        write more. errors: the file for stderr.
         """
         order = {"arguments": arguments, "largest_file": largest_file, "errors": str(errors)}
         self.server.stdin.write(json.dumps(order) + "\n")
         self.server.stdin.flush()
-        child = self.said()
+        child = self.answer()
         if after is not None:
             time.sleep(after)
             try:
                 os.killpg(child, how)
-            except ProcessLookupError:  # it was done already
+            except ProcessLookupError:  # it has ended already
                 pass
-        return self.said()
+        return self.answer()
 
 
 def serve():
-    """Of each line of standard input: fork, say the child's pid, run, say its exit code."""
+    """For each line of standard input: forks, prints the pid of the child, runs the command in it,
+    and prints its exit code."""
     import matplotlib.backends.backend_agg  # noqa: F401
 
     from cod_bayes.cli import main
 
-    # A shell's background jobs ignore interrupts, and so would their children.
+    # Background jobs of a shell ignore interrupts, and their children inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     print(json.dumps("ready"), flush=True)
     for line in sys.stdin:
@@ -123,14 +125,14 @@ def serve():
 
 
 def check(out):
-    """Raises where an output is not whole; the names of those that are there."""
+    """The names of the outputs that exist; raises an error if one of them is not whole."""
     from PIL import Image
 
     from cod_bayes.evaluate.backtest import COLUMNS
     from cod_bayes.forecast.storage import load
 
-    there = {path.name for path in out.iterdir()} if out.exists() else set()
-    for name in sorted(there):
+    names = {path.name for path in out.iterdir()} if out.exists() else set()
+    for name in sorted(names):
         path = out / name
         if name == "forecast.csv":
             assert len(pd.read_csv(path).dropna()) == 1
@@ -146,11 +148,11 @@ def check(out):
             load(path).draws(1e24)
         else:
             assert name.endswith(".part") and name.removesuffix(".part") in OUTPUTS, name
-    return there & OUTPUTS
+    return names & OUTPUTS
 
 
 def result(out):
-    """What a rerun must repeat: forecast.csv byte by byte, or backtest.csv but for the seconds."""
+    """What a rerun must repeat: the bytes of forecast.csv, or backtest.csv without the seconds."""
     if (out / "forecast.csv").exists():
         return (out / "forecast.csv").read_bytes()
     rows = pd.read_csv(out / "backtest.csv", keep_default_na=False).drop(columns="seconds")
@@ -158,7 +160,8 @@ def result(out):
 
 
 def kills(launcher, command, folder, count, rng):
-    """(moment as a share of an undisturbed run, outputs left, whether it was killed), per kill."""
+    """For each kill: its moment (share of the time of an undisturbed run), the outputs that exist
+    after it, and whether the run was killed (it may have ended before)."""
     table = evidence(folder / "evidence.csv")
     start = time.perf_counter()
     assert launcher.run(command(table, folder / "undisturbed")) == 0

@@ -1,12 +1,12 @@
-"""Simulated ladders of known truth: is a goal reached as often as its plan says?
+"""How often new models reach a goal at the compute that `plan` states, on simulated ladders.
 
-    python examples/check_plan.py [--ladders 20] [--items-scale 0.3] [--probability 0.9]
+    python examples/studies/check_plan.py [--ladders 20] [--items-scale 0.3] [--probability 0.9]
 
-Each ladder of the paper's shape is fitted, and each goal is planned for on its own. The goals are
-those of GOALS on every ladder, about a decade beyond the largest model. New models are then trained
-at the stated compute: the same items, fresh shocks (`Simulation.curve` at compute 10^shock; item
-noise averages out over a benchmark). Prints the share of new models whose true score reaches the
-goal, to be compared with --probability.
+Each ladder has the paper's shape and is fitted once. Each goal of GOALS is planned for by itself;
+the goals lie about a decade beyond the largest model. New models are then simulated at the stated
+compute, with the same items and new shocks (`Simulation.curve` at compute times 10^shock; the noise
+of single items averages out over a benchmark). Prints the share of new models whose true score
+reaches the goal. It should be near --probability.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SHOCK = 0.08  # decades, as `simulate` draws them: one shared, one per benchmark
 
 
 def one(seed: int, scale: float, probability: float, draws: int) -> pd.DataFrame:
-    """A ladder's plans, and the share of new models that reach their goals."""
+    """The plans of one ladder, and the share of new models that reach each goal."""
     names = [goal.benchmark for goal in GOALS]
     benchmarks = [b for b in PAPER_BENCHMARKS if b.name in names]
     world = simulate(seed, benchmarks=benchmarks, items_scale=scale, include_target=False)
@@ -60,17 +60,19 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--probability", type=float, default=0.9)
     parser.add_argument("--draws", type=int, default=1000)
     parser.add_argument("--processes", type=int, default=2)
-    asked = parser.parse_args(argv)
-    work = partial(one, scale=asked.items_scale, probability=asked.probability, draws=asked.draws)
-    with ProcessPoolExecutor(asked.processes, mp_context=get_context("spawn")) as pool:
-        done = pool.map(work, range(asked.ladders))
-        rows = pd.concat(track(done, total=asked.ladders, description="ladders"))
+    arguments = parser.parse_args(argv)
+    work = partial(
+        one, scale=arguments.items_scale, probability=arguments.probability, draws=arguments.draws
+    )
+    with ProcessPoolExecutor(arguments.processes, mp_context=get_context("spawn")) as pool:
+        done = pool.map(work, range(arguments.ladders))
+        rows = pd.concat(track(done, total=arguments.ladders, description="ladders"))
     stated = rows.dropna(subset="reached")
     print(
-        f"{asked.ladders} ladders, {len(rows)} goals, {len(stated)} with a compute, "
+        f"{arguments.ladders} ladders, {len(rows)} goals, {len(stated)} with a compute, "
         f"{stated['beyond'].median():.2f} decades beyond the ladder (median); "
         f"reached by {stated['reached'].mean():.1%} of new models, "
-        f"asked {asked.probability:.0%}; checks pass on {rows['ok'].mean():.0%}"
+        f"planned {arguments.probability:.0%}; checks pass on {rows['ok'].mean():.0%}"
     )
     print(stated.groupby("benchmark")[["beyond", "reached"]].agg(["mean", "min"]).round(2))
 
