@@ -23,7 +23,7 @@ import pytest
 
 from cod_bayes.cli import main
 from cod_bayes.evidence.record import read_table
-from cod_bayes.ingest import FORMATS, IngestError, ingest
+from cod_bayes.ingest import READERS, IngestError, ingest
 
 TIMES = [f"2026-01-0{day}T12-00-00.123456" for day in (1, 2, 3)]
 RIGHT = {  # model -> (item, trial)
@@ -281,7 +281,7 @@ def said(found, text):
 
 
 def test_every_format_has_a_writer():
-    assert WRITERS.keys() == FORMATS.keys()
+    assert WRITERS.keys() == READERS.keys()
 
 
 @pytest.mark.parametrize("name", WRITERS)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from cod_bayes.cli import main
-from cod_bayes.ingest import FORMATS, IngestError, ingest
+from cod_bayes.ingest import READERS, IngestError, ingest
 from cod_bayes.ingest.inspect import _bytes
 
 LOGS = Path(__file__).parent / "data" / "ingest"
@@ -40,7 +40,7 @@ def said(found, text):
 
 
 def test_every_format_is_there():
-    assert FOLDER.keys() == FORMATS.keys()
+    assert FOLDER.keys() == READERS.keys()
 
 
 # ---------------------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ def rewrite(path, change):
         path.write_text(json.dumps(change(None, json.loads(path.read_text()))))
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", READERS)
 def test_the_command_reads_several_models(name, logs, capsys):
     folder, _ = logs(name)
     assert command(folder, name) == 0
@@ -257,7 +257,7 @@ def test_the_command_reads_several_models(name, logs, capsys):
     assert table["model"].nunique() == {"evalplus": 3, "every-eval-ever": 4}.get(name, 2)
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", READERS)
 def test_a_cut_file(name, logs, capsys):
     folder, path = logs(name)
     path.write_bytes(path.read_bytes()[:-20])
@@ -265,7 +265,7 @@ def test_a_cut_file(name, logs, capsys):
     refused(folder, name, capsys, f"{path}{place}", "cut off")
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", READERS)
 def test_a_wrong_encoding(name, logs, capsys):
     folder, path = logs(name)
     if name == "inspect":

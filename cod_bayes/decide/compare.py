@@ -37,8 +37,8 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from cod_bayes.decide.cost import CostRecord
+from cod_bayes.decide.fits import as_fit
 from cod_bayes.decide.plan import Goal, parse_goals
-from cod_bayes.decide.posterior import as_fit
 from cod_bayes.forecast.posterior import Fit, check_names
 from cod_bayes.writing import replacing
 

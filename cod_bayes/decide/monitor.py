@@ -42,7 +42,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from cod_bayes.decide.checkpoints import read_checkpoints, with_assumed_trials, with_planned
-from cod_bayes.decide.posterior import as_fit
+from cod_bayes.decide.fits import as_fit
 from cod_bayes.decide.runs import Runs, score_of
 from cod_bayes.forecast.posterior import Fit
 from cod_bayes.model.equations import arcsine

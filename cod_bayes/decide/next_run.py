@@ -31,7 +31,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from cod_bayes.decide.posterior import as_fit
+from cod_bayes.decide.fits import as_fit
 from cod_bayes.forecast.posterior import Fit, check_names
 from cod_bayes.forecast.target import worth
 from cod_bayes.model.equations import radians

@@ -31,7 +31,7 @@ import numpy as np
 import pandas as pd
 
 from cod_bayes.decide.cost import CostRecord
-from cod_bayes.decide.posterior import as_fit
+from cod_bayes.decide.fits import as_fit
 from cod_bayes.forecast.outlook import QUANTILES
 from cod_bayes.forecast.posterior import Fit, check_names
 from cod_bayes.writing import replacing

@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cod_bayes.decide.posterior import as_fit
+from cod_bayes.decide.fits import as_fit
 from cod_bayes.evaluate.scoring import log_score, pit
 from cod_bayes.forecast.posterior import Fit, check_names
 from cod_bayes.writing import write_once

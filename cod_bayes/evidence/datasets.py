@@ -1,14 +1,14 @@
-"""Public ladders by name: downloaded when asked for, checked, converted to evidence.
+"""Public ladders by name: downloaded on demand, checked, converted to evidence.
 
     load_dataset("pythia-arithmetic") -> Evidence
 
-Every file is pinned: its commit in a public repository and the SHA-256 of its bytes. Files are
-kept in the user's cache (pooch, the extra `cod-bayes[datasets]`); `folder=` takes them from a
-folder instead, without a network.
+Every file is pinned by its commit in a public repository and the SHA-256 of its bytes. Files are
+kept in the user's cache (pooch, the extra `cod-bayes[datasets]`). With `folder=` they are read from
+a folder instead, without a network.
 
 pythia-arithmetic (EleutherAI/pythia, Apache-2.0; columns model, checkpoint, task, fewshot, acc,
 acc_stderr): per task, the share of 50 sums in which one number is fixed (after Razeghi et al.
-2022). The files carry the sizes under which the models were first published. For checkpoint s,
+2022). The files use the sizes under which the models were first published. For checkpoint s,
 
     tokens D = 2,097,152 s      compute C = 6 N D FLOPs      n_correct = 50 acc of n_trials = 50
 
@@ -32,7 +32,7 @@ __all__ = ["DATASETS", "Dataset", "dataset_table", "load_dataset"]
 
 @dataclass(frozen=True)
 class File:
-    """One file of a dataset: its name in a folder, where it is published, the SHA-256 of it."""
+    """One file of a dataset: its name in a folder, its address and its SHA-256."""
 
     name: str
     url: str
@@ -41,7 +41,7 @@ class File:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A public ladder: what it is, and how its files become a tidy table."""
+    """A public ladder: a description, and the function from its files to a tidy table."""
 
     what: str
     ladder: str
@@ -56,9 +56,9 @@ def load_dataset(name: str, folder: str | Path | None = None) -> Evidence:
     name    a key of DATASETS (`cod-bayes datasets` lists them)
     folder  a folder that holds the files; None downloads them to the cache, once
 
-    Raises ValueError for an unknown name or a file that is not the published one,
-    FileNotFoundError for one that `folder` lacks, ImportError where pooch is missing, and
-    ConnectionError where a download fails.
+    Raises ValueError for an unknown name or a file other than the published one, FileNotFoundError
+    for a file that `folder` lacks, ImportError without pooch, and ConnectionError for a failed
+    download.
     """
     return read_table(dataset_table(name, folder))
 
@@ -72,16 +72,16 @@ def dataset_table(name: str, folder: str | Path | None = None) -> pd.DataFrame:
 
 
 def _fetch(name: str, file: File, folder: str | Path | None) -> Path:
-    """The file on disk, with the bytes that were pinned."""
+    """The path of the file, with the pinned contents."""
     if folder is not None:
         path = Path(folder).expanduser() / file.name
         if not path.exists():
             raise FileNotFoundError(f"expected {file.name} of {name} in {folder}: {file.url}")
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
-        if found != file.sha256:
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        if sha256 != file.sha256:
             raise ValueError(
                 f"{path}: expected the published file (SHA-256 {file.sha256[:12]}...), got another "
-                f"({found[:12]}...); download it again from {file.url}"
+                f"({sha256[:12]}...); download it again from {file.url}"
             )
         return path
     try:

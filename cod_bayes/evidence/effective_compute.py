@@ -1,4 +1,4 @@
-"""Effective compute: what optimal training would have spent for a model's loss.
+"""Effective compute: the compute of the optimal training that reaches a model's loss.
 
     L(N, D) = E + A / N^a + B / D^b          loss of N parameters trained on D tokens
     C = 6 N D                                FLOPs
@@ -12,7 +12,8 @@ and the effective compute of (N, D) is the C of its loss. It is C itself at some
 parameter, 40 % of it at 32 times as many, 60 % at a tenth.
 
 A, B, a and b are those of Besiroglu et al. 2024 (arXiv 2404.10102), fitted again to the data of
-Hoffmann et al.; other data have others, but what is spent in vain hangs on them little.
+Hoffmann et al. Other data give other values, but the ratio of effective to spent compute depends on
+them only a little.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _K = _A * _G**-_a + _B * _G**_b
 def effective_compute(params: ArrayLike, tokens: ArrayLike) -> np.ndarray:
     """FLOPs of the optimal training whose loss is that of `params` parameters on `tokens` tokens.
 
-    params: N, of a mixture of experts those that a token uses; tokens: D. Any shapes that
+    params: N; of a mixture of experts, the parameters that a token uses. tokens: D. Any shapes that
     broadcast; NaN stays NaN.
 
     Raises:

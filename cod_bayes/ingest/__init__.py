@@ -2,9 +2,9 @@
 
     ingest(["logs/"], models="models.csv") -> Ingested
 
-Logs do not record training compute: `models` adds it. One module per format says what the format
-is and how its fields give (model, benchmark, item, trial, score); `table` chooses the score and
-tells trials from copies; `compute_of_models` joins the compute.
+Logs do not record training compute: the user's table of models adds it. There is one module per
+format. It describes the format and how its fields give (model, benchmark, item, trial, score).
+`table` chooses the score and separates trials from copies; `compute_of_models` joins the compute.
 
 May import: evidence.
 """
@@ -23,9 +23,9 @@ from cod_bayes.ingest.compute_of_models import join_models, read_models
 from cod_bayes.ingest.json_logs import IngestError
 from cod_bayes.ingest.table import choose, stack, tabulate
 
-__all__ = ["FORMATS", "IngestError", "Ingested", "ingest"]
+__all__ = ["READERS", "IngestError", "Ingested", "ingest"]
 
-FORMATS = {
+READERS = {
     "lm-eval": lm_eval,
     "inspect": inspect,
     "helm": helm,
@@ -44,9 +44,9 @@ class Ingested:
     table   one row per model and item, as `cod_bayes.read_table` takes it: benchmark, subset?,
             item, model, n_correct? and n_trials? (counts; NaN on benchmarks with partial credit),
             score (rate in [0, 1]), chance? (1 / options; NaN where the logs do not show them),
-            compute? (FLOPs), params?, tokens?, family?, role?. Columns marked ? are there where
+            compute? (FLOPs), params?, tokens?, family?, role?. Columns marked ? are present where
             any row has a value
-    notes   what was chosen, merged, left out, and how many trials there are and why, in sentences
+    notes   what was chosen, merged or left out, and how many trials there are and why, in sentences
     """
 
     table: pd.DataFrame
@@ -66,34 +66,33 @@ def ingest(
     sources     files, or folders that are searched for logs
     models      the models' compute, a CSV file or DataFrame: columns model, compute (training
                 FLOPs) or params and tokens (C = 6 N D), and optionally family, role
-    metric      the score to take, by its name in the logs; several in order of preference, of
-                which each benchmark takes the first that it has. Needed where a benchmark has
-                several
-    filter      likewise, for formats that score one answer in several ways (lm-eval, evalplus)
-    format      a key of FORMATS; found out from the files where None
+    metric      the score to use, by its name in the logs, or several in order of preference: each
+                benchmark uses the first that it has. Needed where a benchmark has several scores
+    filter      the same for formats that score one answer in several ways (lm-eval, evalplus)
+    format      a key of READERS; None: recognised from the files
 
-    Files are read one at a time, and of each answer only its score is kept. Raises IngestError
-    for what cannot be read (naming file and line), for a choice that is missing (naming the
-    choices) and for a model that `models` lacks (naming the nearest); FileNotFoundError for a
-    missing source.
+    Files are read one at a time, and only the score of each answer is kept. Raises IngestError for
+    a log that cannot be read (naming file and line), for a metric or filter that must be chosen
+    (naming the choices) and for a model that `models` lacks (naming the nearest);
+    FileNotFoundError for a missing source.
     """
     name, files = _find([sources] if isinstance(sources, str | Path) else list(sources), format)
-    reader = FORMATS[name]
-    known = read_models(models)
+    reader = READERS[name]
+    compute = read_models(models)
     benchmarks: dict[str, list[Answers]] = {}
     for answers in reader.read(files):
         benchmarks.setdefault(answers.benchmark, []).append(answers)
-    every = [answers for group in benchmarks.values() for answers in group]
-    choices, chosen_notes = choose(every, _names(metric), _names(filter))
-    models_seen = {answers.model for answers in every}
-    notes = [f"Format {name}: files {len(files):,}, models {len(models_seen):,}."]
-    notes += [note for answers in every for note in answers.notes] + chosen_notes
+    logs = [answers for group in benchmarks.values() for answers in group]
+    choices, choice_notes = choose(logs, _names(metric), _names(filter))
+    model_names = {answers.model for answers in logs}
+    notes = [f"Format {name}: files {len(files):,}, models {len(model_names):,}."]
+    notes += [note for answers in logs for note in answers.notes] + choice_notes
     tables = []
     for benchmark in sorted(benchmarks):
-        table, said = tabulate(benchmark, benchmarks.pop(benchmark), choices, reader.TRIAL)
+        table, table_notes = tabulate(benchmark, benchmarks.pop(benchmark), choices, reader.TRIAL)
         tables.append(table)
-        notes += said
-    return Ingested(join_models(stack(tables), known), tuple(dict.fromkeys(notes)))
+        notes += table_notes
+    return Ingested(join_models(stack(tables), compute), tuple(dict.fromkeys(notes)))
 
 
 def _names(names: Names) -> Sequence[str]:
@@ -102,31 +101,31 @@ def _names(names: Names) -> Sequence[str]:
 
 def _find(sources: Sequence[str | Path], format: str | None) -> tuple[str, list[Path]]:
     """The format, and its files in the sources, in alphabetical order."""
-    if format is not None and format not in FORMATS:
-        raise IngestError(f"expected a format ({', '.join(FORMATS)}), got {format!r}")
+    if format is not None and format not in READERS:
+        raise IngestError(f"expected a format ({', '.join(READERS)}), got {format!r}")
     files: set[Path] = set()
     for source in sources:
         path = Path(source).expanduser()
         if not path.exists():
             raise FileNotFoundError(f"no such file or folder: {path}")
         files |= {p for p in path.rglob("*") if p.is_file()} if path.is_dir() else {path}
-    found: dict[str, list[Path]] = {}
+    by_format: dict[str, list[Path]] = {}
     for path in sorted(files):
-        for name, reader in FORMATS.items():
+        for name, reader in READERS.items():
             if format in (None, name) and reader.recognises(path):
-                found.setdefault(name, []).append(path)
+                by_format.setdefault(name, []).append(path)
                 break
-    shown = ", ".join(str(source) for source in sources) or "no sources"
-    if not found:
-        wanted = [format] if format else list(FORMATS)
+    where = ", ".join(str(source) for source in sources) or "no sources"
+    if not by_format:
+        wanted = [format] if format else list(READERS)
         raise IngestError(
-            f"{shown}: expected evaluation logs, got {len(files):,} files of which none is one. "
-            + "; ".join(f"{name}: {FORMATS[name].EXPECTS}" for name in wanted)
+            f"{where}: expected evaluation logs, got {len(files):,} files of which none is one. "
+            + "; ".join(f"{name}: {READERS[name].EXPECTS}" for name in wanted)
         )
-    if len(found) > 1:
+    if len(by_format) > 1:
         raise IngestError(
-            f"{shown}: expected logs of one format, got "
-            + ", ".join(f"{name} ({len(paths):,} files)" for name, paths in found.items())
+            f"{where}: expected logs of one format, got "
+            + ", ".join(f"{name} ({len(paths):,} files)" for name, paths in by_format.items())
             + "; choose with format= (--format)"
         )
-    return found.popitem()
+    return by_format.popitem()

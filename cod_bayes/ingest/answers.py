@@ -1,13 +1,13 @@
-"""Answers: what every reader of a format gives, and all that the rest of this package sees.
+"""Answers: the rows of a log in one form for all formats.
 
 One `Answers` holds the rows of one run of one model on one task under one answer filter. A row is
 one logged answer to one item,
 
-    scores[m][r]    what metric m gave it; NaN where the log has none (the answer failed)
+    scores[m][r]    its score by metric m; NaN where the log has none (the answer failed)
     trial[r]        which repetition of the item within the run (epoch, replica, ...)
     trials[r]       how many trials the score averages: 1, but n for pass@1 over n answers
                 (of the metric named pass@1 only)
-    options[r]      among how many options the model chose; 0 where the log does not show it
+    options[r]      number of options the model chose from; 0 where the log does not show it
     digest[r]       equal for two rows that are copies of one answer
 """
 
@@ -31,11 +31,12 @@ class Answers:
     """Rows of one run (row,).
 
     benchmark, subset   subset is "" where the benchmark has no parts
-    filter      how answers were taken from the model's text; "none" where the log has no such thing
-    run         sorts in time where the log tells the time
-    sampled     the run draws its answers: a second run is more trials. A greedy run only repeats.
+    filter      how answers were extracted from the model's text; "none" where the log has none
+    run         sorts in time where the log has the time
+    sampled     whether the run draws its answers, so that a second run gives more trials. A second
+                greedy run only repeats the answers
     item        names, unique within (benchmark, subset) up to repetitions
-    notes       what the reader found worth saying, in sentences
+    notes       what the user should know about the log, in sentences
     """
 
     source: Path
@@ -55,7 +56,7 @@ class Answers:
 
 
 class Rows:
-    """Rows while a reader collects them; arrays of numbers, so that a million rows stay small."""
+    """Rows while a reader collects them. Columns are arrays, to keep a million rows small."""
 
     def __init__(self) -> None:
         self.item: list[str] = []
@@ -75,7 +76,7 @@ class Rows:
         trials: int = 1,
         options: int = 0,
     ) -> None:
-        """One more row; a metric that other rows have and this one lacks is NaN."""
+        """Add a row. A metric that other rows have and this one lacks becomes NaN."""
         for metric, score in scores.items():
             if metric not in self.scores:
                 self.scores[metric] = array("d", [nan]) * len(self.item)
@@ -90,7 +91,7 @@ class Rows:
         self.digest.append(digest)
 
     def answers(self, **about: Any) -> Answers:
-        """The rows with what all of them share: the other fields of `Answers`.
+        """The rows as `Answers`; `about` are the fields that all rows share.
 
         Raises UnicodeEncodeError for names with half a surrogate pair, which JSON can hold.
         """
@@ -109,7 +110,7 @@ class Rows:
 
 
 class Names:
-    """Item names from content hashes: the hash, and hash#2, .. where another id has the same."""
+    """Item names from content hashes: hash, and hash#2, .. for other ids with the same hash."""
 
     def __init__(self) -> None:
         self._first: dict[str, object] = {}
@@ -125,5 +126,5 @@ class Names:
 
 
 def number(value: object) -> float:
-    """A logged score as a number; NaN for what is none (null, texts, lists)."""
+    """A logged score as a number; NaN for anything else (null, texts, lists)."""
     return float(value) if isinstance(value, bool | int | float) else nan

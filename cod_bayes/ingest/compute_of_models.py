@@ -1,4 +1,4 @@
-"""The user's table of models: the training compute that no log records.
+"""The user's table of models, with the training compute that logs do not record.
 
 One row per model, as CSV or DataFrame:
 
@@ -32,10 +32,10 @@ TEXTS = ("family", "role")
 def read_models(source: str | Path | pd.DataFrame) -> pd.DataFrame:
     """Index "model"; the columns compute, params, tokens, family, role that have any value.
 
-    Raises IngestError, naming the row, for a column that is missing, a number that is none or not
-    positive, an unknown role, a model without compute, and two rows that differ on one model.
+    Raises IngestError, naming the row, for a missing column, a cell that is no positive number, an
+    unknown role, a model without compute, and two rows that differ on one model.
     """
-    found: dict[str, dict[str, float | str]] = {}
+    models: dict[str, dict[str, float | str]] = {}
     for where, row in _rows(source):
         model = row.get("model", "")
         if not model:
@@ -50,11 +50,11 @@ def read_models(source: str | Path | pd.DataFrame) -> pd.DataFrame:
                 f"{where}: expected compute (training FLOPs), or params and tokens, of model "
                 f"{model!r}, got empty cells; fill them in, or make it an anchor, or remove it"
             )
-        if repr(found.setdefault(model, one)) != repr(one):
+        if repr(models.setdefault(model, one)) != repr(one):
             raise IngestError(f"{where}: model {model!r} has two rows that differ; keep one")
-    if not found:
+    if not models:
         raise IngestError(f"{_name(source)}: expected one row per model, got none")
-    table = pd.DataFrame.from_dict(found, orient="index").rename_axis("model")
+    table = pd.DataFrame.from_dict(models, orient="index").rename_axis("model")
     return table.loc[:, [bool((table[c].notna() & (table[c] != "")).any()) for c in table]]
 
 
@@ -63,11 +63,11 @@ def join_models(table: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
     names = table["model"].cat.categories
     missing = [name for name in names if name not in models.index]
     if missing:
-        shown = "; ".join(f"{m!r} ({_nearest(m, models.index)})" for m in missing[:5])
+        examples = "; ".join(f"{m!r} ({_nearest(m, models.index)})" for m in missing[:5])
         more = f"; and {len(missing) - 5:,} more" if len(missing) > 5 else ""
         raise IngestError(
-            f"expected a row in the models table for each model in the logs, got none for {shown}"
-            f"{more}; add rows, or leave those logs out"
+            f"expected a row in the models table for each model in the logs, got none for "
+            f"{examples}{more}; add rows, or leave those logs out"
         )
     code = table["model"].cat.codes.to_numpy()
     columns = {}
@@ -82,7 +82,7 @@ def join_models(table: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
 
 
 def _rows(source: str | Path | pd.DataFrame) -> Iterable[tuple[str, dict[str, str]]]:
-    """Where each row is, and its cells as stripped texts."""
+    """The place of each row, as errors name it, and its cells as stripped texts."""
     if isinstance(source, pd.DataFrame):
         table = source.reset_index() if source.index.name == "model" else source
         _check_columns([str(c) for c in table.columns], "models")
@@ -141,7 +141,7 @@ def _positive(text: str, column: str, where: str) -> float:
 
 
 def _nearest(model: str, names: Iterable[str]) -> str:
-    """The nearest names, also where only the maker's name before the slash differs."""
+    """The nearest names. The part before a slash, the maker's name, does not count."""
 
     def plain(name: str) -> str:
         return name.lower().replace("__", "/").rpartition("/")[2].replace("_", "-")

@@ -3,17 +3,17 @@
 {"date": "2026-01-31 12:00", "hash": .., "eval": {"HumanEval/0": [
     {"task_id": .., "solution": .., "base_status": "pass", "plus_status": "fail"}, ..]}}
 
-model       only in the file name, <model>_<backend>_temp_<temperature>_eval_results.json with
-            -- for /; the folder's name for a plain eval_results.json. Any other name is taken
-            as it is
+model       from the file name, <model>_<backend>_temp_<temperature>_eval_results.json with
+            -- for /; the folder's name for a plain eval_results.json. Any other file name is the
+            model's name
 benchmark   the task id before the slash
 item        `task_id`
-filter      raw (<samples>.raw: what the model wrote) or sanitized (<samples>-sanitized: what
-            evalplus.sanitize made of it), by the file name
+filter      raw (<samples>.raw, the model's text) or sanitized (<samples>-sanitized, the output of
+            evalplus.sanitize), by the file name
 trial       the position in the list
 scores      base: passes the original tests. plus: passes them and the added tests
 sampled     unless the temperature in the file name is 0
-versions    `hash` is of the problems and their tests
+versions    `hash`, of the problems and their tests
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _STEP = re.compile(r"(\.raw|-sanitized)*[.-](?P<last>raw|sanitized)$")
 
 @dataclass(frozen=True)
 class _Run:
-    """What the name of a file says."""
+    """A file, and the facts from its name."""
 
     path: Path
     model: str
@@ -51,8 +51,8 @@ def recognises(path: Path) -> bool:
 def read(files: list[Path]) -> Iterator[Answers]:
     """One `Answers` per file and benchmark."""
     tests = OneVersion()
-    warmth: dict[tuple[str, str], set[str]] = {}  # temperatures of a model and benchmark
-    found: list[tuple[_Run, str, Rows, str]] = []
+    temperatures: dict[tuple[str, str], set[str]] = {}  # of a model and benchmark
+    parts: list[tuple[_Run, str, Rows, str]] = []
     for path in files:
         run = _run(path)
         results = read_json(path)
@@ -60,13 +60,13 @@ def read(files: list[Path]) -> Iterator[Answers]:
             version, date = results.get("hash"), str(results.get("date", ""))
             for benchmark, rows in _rows(path, results).items():
                 tests.check("hash", f"the problems of {benchmark}", version, path)
-                warmth.setdefault((run.model, benchmark), set()).add(run.temperature)
-                found.append((run, benchmark, rows, date))
-    for run, benchmark, rows, date in found:
-        seen = sorted(warmth[run.model, benchmark])
+                temperatures.setdefault((run.model, benchmark), set()).add(run.temperature)
+                parts.append((run, benchmark, rows, date))
+    for run, benchmark, rows, date in parts:
+        drawn_at = sorted(temperatures[run.model, benchmark])
         note = (
             f"{benchmark}: the samples of {run.model} were drawn at several temperatures "
-            f"({', '.join(seen)}): such scores do not compare."
+            f"({', '.join(drawn_at)}): such scores do not compare."
         )
         with layout(run.path, EXPECTS):
             yield rows.answers(
@@ -77,7 +77,7 @@ def read(files: list[Path]) -> Iterator[Answers]:
                 filter=run.filter,
                 run=date,
                 sampled=run.temperature == "unknown" or float(run.temperature) > 0,
-                notes=(note,) if len(seen) > 1 else (),
+                notes=(note,) if len(drawn_at) > 1 else (),
             )
 
 

@@ -8,17 +8,17 @@ and metric,
     benchmark   `evaluation_name`, without the /<filter> that the lm-eval converter appends
     filter      `metadata.filter`
     metric      `evaluation_result_id` without :<filter>; "score" where there is none
-    item        `sample_id`; or `sample_hash` where one hash has different ids in a benchmark, so
-                that ids do not name the same question for all models
+    item        `sample_id`; or `sample_hash` in a benchmark where one hash has several ids, which
+                then do not name the same question for all models
     trial       `metadata.epoch`
     options     the `choices`, where they are more than the correct ones in `reference`
-    sampled     not logged, so taken as true: runs with the same outputs are copies of one run
-    digest      what the model put out, and its score
+    sampled     not logged, so assumed true; runs with the same outputs are copies of one run
+    digest      the model's output and its score
     versions    `schema_version`
 
-The helm converter writes a row per train trial and perturbation, without telling them apart, and
-gives all of them the score of the first. So where a run without epochs repeats samples and every
-repetition has the same score, they count once.
+The helm converter writes a row per train trial and perturbation. It does not mark which is which,
+and gives all of them the score of the first. So repeated samples count once where a run has no
+epochs and all repetitions have the same score.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def read(files: list[Path]) -> Iterator[Answers]:
     """One `Answers` per file, run, model, benchmark, filter and metric."""
     parts: dict[tuple[Path, str, str, str, str, str], tuple[Rows, list[str]]] = {}
     identity: dict[tuple[str, str], str] = {}  # of a benchmark and hash
-    unsteady: set[str] = set()  # benchmarks where ids do not name the questions
+    unstable: set[str] = set()  # benchmarks where ids do not name the questions
     for path in files:
         schema = None
         with layout(path, EXPECTS):
@@ -70,7 +70,7 @@ def read(files: list[Path]) -> Iterator[Answers]:
                 sample = field(row, "sample_id", str, where)
                 content = str(row.get("sample_hash") or sample)
                 if identity.setdefault((benchmark, content), sample) != sample:
-                    unsteady.add(benchmark)
+                    unstable.add(benchmark)
                 hashes.append(content)
                 _add(rows, row, sample, metric, int(metadata.get("epoch") or 0), where)
         if schema is None:
@@ -81,7 +81,7 @@ def read(files: list[Path]) -> Iterator[Answers]:
             notes.append(
                 f"{benchmark}: rows of {model} that only repeat the score of a sample count once."
             )
-        if benchmark in unsteady:
+        if benchmark in unstable:
             notes.append(
                 f"{benchmark}: sample_id does not name the same question everywhere, so items are "
                 "named by sample_hash."
@@ -102,7 +102,7 @@ def read(files: list[Path]) -> Iterator[Answers]:
 
 
 def _schema(row: dict[str, Any], known: str | None, where: str) -> str:
-    """The row's version of the schema, which must be one that is known, and that of the file."""
+    """The row's schema version. Raises IngestError unless it is known and that of the file."""
     schema = field(row, "schema_version", str, where)
     if not schema.startswith(_SCHEMAS):
         raise IngestError(
@@ -118,24 +118,24 @@ def _schema(row: dict[str, Any], known: str | None, where: str) -> str:
 
 
 def _repeats(rows: Rows, metric: str) -> bool:
-    """Whether rows only repeat the score of another; they are then marked as its copies."""
+    """Whether repeated samples all have the same score. If so, mark the repetitions as copies."""
     first: dict[str, int] = {}
-    of = [first.setdefault(item, place) for place, item in enumerate(rows.item)]
+    original = [first.setdefault(item, row) for row, item in enumerate(rows.item)]
     scores = rows.scores[metric]
-    if len(first) == len(of) or any(rows.trial):
+    if len(first) == len(original) or any(rows.trial):
         return False
-    if any(scores[place] != scores[one] for place, one in enumerate(of)):
+    if any(scores[row] != scores[one] for row, one in enumerate(original)):
         return False
-    for place, one in enumerate(of):
-        rows.digest[place] = rows.digest[one]
+    for row, one in enumerate(original):
+        rows.digest[row] = rows.digest[one]
     return True
 
 
 def _add(rows: Rows, row: dict[str, Any], sample: str, metric: str, epoch: int, where: str) -> None:
     score = field(row, "evaluation", dict, where).get("score")
-    asked = field(row, "input", dict, where)
-    choices = asked.get("choices") or ()
-    choosing = len(choices) > max(1, len(asked.get("reference") or ()))
+    question = field(row, "input", dict, where)
+    choices = question.get("choices") or ()
+    choosing = len(choices) > max(1, len(question.get("reference") or ()))
     rows.add(
         sample,
         {metric: nan if row.get("error") else number(score)},

@@ -5,8 +5,8 @@
     run_spec             {name: "mmlu:subject=anatomy,model=...", adapter_spec: {model, method,
                          temperature, ...}}
 
-Several entries may belong to one instance and trial (each metric of the run writes its own): they
-are merged. Perturbed instances are left out, and so are the splits other than "test" ("valid"
+Several entries may belong to one instance and trial, because each metric of the run writes its own.
+They are merged. Perturbed instances are left out, and so are the splits other than "test" ("valid"
 where a run has no test split).
 
     model       `adapter_spec.model`
@@ -79,8 +79,8 @@ def _rows(path: Path, adapter: dict[str, Any]) -> Rows:
     if not isinstance(entries, list):
         raise IngestError(f"{path}: expected a list of instances, got {type(entries).__name__}")
     merged: dict[tuple[str, int], dict[str, dict[str, float]]] = {}  # cell -> split -> stat
-    for place, entry in enumerate(entries, start=1):
-        where = f"{path}, entry {place:,}"
+    for position, entry in enumerate(entries, start=1):
+        where = f"{path}, entry {position:,}"
         cell = (
             field(entry, "instance_id", str, where),
             field(entry, "train_trial_index", int, where),

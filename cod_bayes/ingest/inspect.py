@@ -1,7 +1,7 @@
 """Logs of Inspect AI (0.3): .eval, a zip, or one .json file.
 
-    header.json             `eval`: task, model, ...; `plan.config`. Absent from a run that was
-                            killed; `_journal/start.json` then has the same
+    header.json             `eval`: task, model, ...; `plan.config`. A killed run lacks it, but has
+                            the same in `_journal/start.json`
     summaries.json          one entry per sample; a killed run has `_journal/summaries/<n>.json`
     samples/<id>_epoch_<n>  the transcripts, which are not read
 
@@ -13,11 +13,11 @@ The zip's members are deflated (older logs) or compressed with zstd (method 93),
     item        `id`
     trial       `epoch`
     scores      one metric per scorer; per key, scorer/key, where a score is an object. C = 1,
-                P = 0.5, I = N = 0, yes = true = 1, no = false = 0, as Inspect counts them. A
-                sample with an `error` has none
+                P = 0.5, I = N = 0, yes = true = 1, no = false = 0, as in Inspect. A sample with an
+                `error` has no score
     options     the number of `choices`
     sampled     unless temperature is 0: providers sample by default
-    digest      `uuid`: a retried run carries its predecessor's samples over
+    digest      `uuid`: a retried run copies the samples of the run before it
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ def _answers(
     path: Path, log: dict[str, Any], about: dict[str, Any], samples: list[dict[str, Any]]
 ) -> Answers:
     rows = Rows()
-    for place, sample in enumerate(samples, start=1):
-        where = f"{path}, sample {place:,}"
+    for position, sample in enumerate(samples, start=1):
+        where = f"{path}, sample {position:,}"
         identity = sample.get("id")
         if not isinstance(identity, str | int):
             raise IngestError(f"{where}: expected an 'id', got {identity!r}")
@@ -80,7 +80,7 @@ def _answers(
         rows.add(
             str(identity),
             _scores(sample),
-            hash(sample.get("uuid") or (path, place)),
+            hash(sample.get("uuid") or (path, position)),
             trial=epoch,
             options=len(sample.get("choices") or ()),
         )

@@ -1,7 +1,7 @@
-"""Reading JSON written by others: what cannot be read is refused with the file and the line.
+"""Reading JSON logs. A file that cannot be read is refused with its name and the line.
 
-Logs are data only: nothing in them is run, imported or followed, and this package writes nothing
-beside them.
+Logs are data only: nothing in them is run, imported or followed, and nothing is written beside
+them.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ _KINDS = {dict: "an object", list: "a list", str: "a text", int: "a whole number
 
 
 class IngestError(ValueError):
-    """A log that cannot be read: the file and the place, what was expected, got, what to do."""
+    """A log that cannot be read: the file and line, what was expected, what was got, what to do."""
 
 
 class OneVersion:
-    """Of what several logs hold, the first one's version is everybody's."""
+    """Checks that all logs of a task have the version of the first one."""
 
     def __init__(self) -> None:
         self._first: dict[str, tuple[object, Path]] = {}
 
     def check(self, what: str, of: str, version: object, path: Path) -> None:
-        """Refuse a log of another version; `what` the log calls it, of a task or benchmark."""
+        """Raise IngestError for another version. `what` is its name in the log, `of` the task."""
         known, where = self._first.setdefault(of, (version, path))
         if known != version:
             raise IngestError(
@@ -50,7 +50,7 @@ class OneVersion:
 
 
 def at(path: Path, line: int | None = None) -> str:
-    """How errors name a place."""
+    """A place in a file as errors name it."""
     return f"{path}" if line is None else f"{path}, line {line:,}"
 
 
@@ -89,8 +89,9 @@ def parse(raw: bytes, path: Path, line: int | None = None) -> Any:
     except json.JSONDecodeError as error:
         where = at(path, line if line is not None else error.lineno)
         rest = error.doc[error.pos :].rstrip()
-        half = error.pos > 0 and re.fullmatch(r"[\w.+-]{,5}", rest)  # of a number, of true, ..
-        if not rest or half or error.msg.startswith("Unterminated string"):
+        # Part of a number, of `true`, ..
+        cut_off = error.pos > 0 and re.fullmatch(r"[\w.+-]{,5}", rest)
+        if not rest or cut_off or error.msg.startswith("Unterminated string"):
             raise IngestError(
                 f"{where}: expected JSON, but it ends early (column {error.colno:,}): the file is "
                 "empty or cut off; copy it again, or leave out what an interrupted run wrote"
@@ -99,12 +100,12 @@ def parse(raw: bytes, path: Path, line: int | None = None) -> Any:
             f"{where}: expected JSON, got something else at column {error.colno:,} ({error.msg}); "
             "the file is damaged or is no log"
         ) from None
-    except (RecursionError, ValueError) as error:  # nesting without end, numbers without end
+    except (RecursionError, ValueError) as error:  # too deep nesting, too long numbers
         raise IngestError(f"{at(path, line)}: JSON that no log holds ({error})") from None
 
 
 def field(record: Any, key: str, kind: type, where: str) -> Any:
-    """`record[key]`, which must be of the kind (dict, list, str, int)."""
+    """`record[key]`. Raises IngestError unless it is of the kind (dict, list, str, int)."""
     if not isinstance(record, dict):
         raise IngestError(f"{where}: expected an object with {key!r}, got {_short(record)}")
     value = record.get(key)
@@ -116,7 +117,7 @@ def field(record: Any, key: str, kind: type, where: str) -> Any:
 
 @contextmanager
 def layout(path: Path, expected: str) -> Iterator[None]:
-    """Within it, a value of a kind that no reader looks for (an object for a text) is refused."""
+    """Turn errors of a reader on unexpected values (an object for a text) into IngestError."""
     try:
         yield
     except IngestError:

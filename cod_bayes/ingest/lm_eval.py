@@ -5,17 +5,17 @@ samples_<task>_<time>.jsonl beside it.
                 one other than main (checkpoints of one model share its name)
     benchmark   the task; or, for a task whose group has scores of its own (mmlu), the outermost
                 such group, with the task as subset
-    item        `doc_hash`: `doc_id` counts the rows of a --samples list. Documents that occur
-                twice in a task are told apart as hash, hash#2, ..
+    item        `doc_hash`, because `doc_id` counts the rows of a --samples list. Documents that
+                occur twice in a task are named hash, hash#2, ..
     filter      one row per filter, in `filter`
-    scores      the keys named in `metrics` (older logs: every other key)
+    scores      the keys named in `metrics` (older logs: all keys but the known ones)
     trials      1: the usual filter scores the first of the `repeats` answers. pass@1 averages the
-                n answers that the filter kept, so it counts pass@1 * n of n
+                n answers that the filter kept, so it gives pass@1 * n correct of n
     options     the number of `arguments` where they are continuations to choose from (half of
                 them under acc_mutual_info, which scores each a second time without its context)
     sampled     do_sample or temperature > 0 in the arguments
 
-Files are opened for appending, so a row can be there twice.
+lm_eval appends to existing files, so rows may repeat.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def recognises(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class _Run:
-    """A samples file, and what the results beside it say."""
+    """A samples file, with the facts from the results file beside it."""
 
     path: Path
     task: str
@@ -63,12 +63,12 @@ class _Run:
     model: str
     version: object
     shots: object  # examples in the prompt
-    items: object  # how many were asked
+    items: object  # number of items in the run
     groups: dict[str, str]  # the group of each task or group, of groups that have scores
 
 
 def read(files: list[Path]) -> Iterator[Answers]:
-    """One `Answers` per file and filter. All results are read first: any may name a group."""
+    """One `Answers` per file and filter. All results files are read first for their groups."""
     results: dict[Path, Any] = {}
     runs = [_run(path, results) for path in files]
     versions = OneVersion()
@@ -90,7 +90,7 @@ def read(files: list[Path]) -> Iterator[Answers]:
 
 
 def _run(path: Path, results: dict[Path, Any]) -> _Run:
-    """The run of a samples file; `results` keeps those that were read."""
+    """The run of a samples file; `results` caches the results files read so far."""
     name = _NAME.fullmatch(path.name)
     if name is None:
         raise IngestError(
@@ -98,18 +98,18 @@ def _run(path: Path, results: dict[Path, Any]) -> _Run:
             "the run; give the file back the name that lm_eval wrote"
         )
     task, time = name["task"], name["time"]
-    found = sorted(path.parent.glob(f"*_{time}.json"))
-    if len(found) != 1:
+    matches = sorted(path.parent.glob(f"*_{time}.json"))
+    if len(matches) != 1:
         raise IngestError(
             f"{path}: expected results_{time}.json beside it, which names the model, got "
-            f"{len(found)} such files; keep both files of a run together"
+            f"{len(matches)} such files; keep both files of a run together"
         )
-    beside = found[0]
-    if beside not in results:
-        results[beside] = read_json(beside)
-    about = results[beside]
-    model = field(about, "model_name", str, str(beside))
-    with layout(beside, EXPECTS):
+    results_file = matches[0]
+    if results_file not in results:
+        results[results_file] = read_json(results_file)
+    about = results[results_file]
+    model = field(about, "model_name", str, str(results_file))
+    with layout(results_file, EXPECTS):
         arguments = (about.get("config") or {}).get("model_args")
         if isinstance(arguments, str):
             arguments = dict(pair.split("=", 1) for pair in arguments.split(",") if "=" in pair)
@@ -132,15 +132,16 @@ def _run(path: Path, results: dict[Path, Any]) -> _Run:
 
 
 def _outermost(task: str, groups: dict[str, str]) -> str:
-    passed = {task}
-    while groups.get(task, task) not in passed:
+    """The outermost group of a task, or the task itself."""
+    visited = {task}
+    while groups.get(task, task) not in visited:
         task = groups[task]
-        passed.add(task)
+        visited.add(task)
     return task
 
 
 def _read(run: _Run, benchmark: str, notes: list[str]) -> Iterator[Answers]:
-    """The rows of one file, apart by filter."""
+    """The rows of one file, by filter."""
     path = run.path
     filters: dict[str, tuple[Rows, Names, list[str]]] = {}
     sampled, unscored = False, 1
@@ -186,11 +187,11 @@ def _read(run: _Run, benchmark: str, notes: list[str]) -> Iterator[Answers]:
             "scores one of them.",
         ]
     for filter, (rows, _, _) in filters.items():
-        there = len(set(rows.item))
-        if isinstance(run.items, int) and there < run.items:
+        n_items = len(set(rows.item))
+        if isinstance(run.items, int) and n_items < run.items:
             notes = [
                 *notes,
-                f"{path.name} of {run.model} holds {there:,} of the {run.items:,} items that its "
+                f"{path.name} of {run.model} holds {n_items:,} of the {run.items:,} items that its "
                 "results count.",
             ]
         yield rows.answers(
@@ -206,13 +207,13 @@ def _read(run: _Run, benchmark: str, notes: list[str]) -> Iterator[Answers]:
 
 
 def _hash(row: dict[str, Any], where: str) -> str:
-    """`doc_hash` as lm_eval computes it, for logs from before it did."""
+    """`doc_hash` as lm_eval computes it, for older logs without it."""
     document = field(row, "doc", dict, where)
     return hashlib.sha256(json.dumps(document, indent=2, ensure_ascii=False).encode()).hexdigest()
 
 
 def _arguments(row: dict[str, Any]) -> tuple[int, bool]:
-    """Number of options (0: none to choose from), and whether the answer was sampled."""
+    """Number of options (0: a free answer), and whether the answer was sampled."""
     arguments = row["arguments"]
     if isinstance(arguments, dict):
         calls = [call.get("arg_1") for call in arguments.values()]

@@ -5,23 +5,23 @@
     [{"example_abbr": "<subset>_<index>", "correct": [true, false, ..]}, ..]
 
 or, where the evaluator gives no details, an object keyed "0", "1", .. with the prediction and the
-reference of each answer. There the replicas follow each other, every one with all questions, and
-the file's accuracy is that of the last.
+reference of each answer. There the replicas follow each other, each with all questions, and the
+file's accuracy is that of the last.
 
-Whether an answer is right is `correct`, `is_correct` or `cascade_correct`, in that order of
-preference, as OpenCompass itself looks for it. Where none is there, it is right when `predictions`
-and `references` are equal, or when the first letter A or B of a judge model (`prediction`) is A;
-either only if that reproduces the file's own `accuracy`.
+An answer is right by `correct`, `is_correct` or `cascade_correct`, the first that is present, as in
+OpenCompass. Without any of them, it is right when `predictions` and `references` are equal, or when
+the first letter A or B of a judge model (`prediction`) is A. Such a rule is used only if it gives
+the file's `accuracy`.
 
     model, benchmark    the folder and the file name
     item                `example_abbr`, or the key
-    trial               the replica, but for PPL datasets, where nothing is drawn
+    trial               the replica; 0 for PPL datasets, which are not sampled
     options             the labels that have a perplexity (PPL datasets)
-    run                 the folder above results/, named by its time
+    run                 the folder above results/, whose name is its time
     sampled             more than one replica
-    versions            not logged, but items are named alike only by one version and evaluator
+    versions            not logged; but other versions or evaluators name the items differently
 
-What a judge model wrote lies beside, as <dataset>_replica<n>.json, and is not read.
+The texts of a judge model are in <dataset>_replica<n>.json and are not read.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _CORRECT = ("correct", "is_correct", "cascade_correct")
 def recognises(path: Path) -> bool:
     if path.suffix != ".json" or path.resolve().parent.parent.name != "results":
         return False
-    # Neither what a judge wrote nor the logs of lm_eval --output_path results.
+    # Exclude the texts of a judge and the logs of lm_eval --output_path results.
     return not re.search(r"_replica\d+\.json|_\d{4}-\d\d-\d\dT", path.name)
 
 
@@ -55,8 +55,8 @@ def read(files: list[Path]) -> Iterator[Answers]:
         with layout(path, EXPECTS):
             rows = _rows(path)
             numbered = rows.item[0].isdecimal()
-            known, where = layouts.setdefault(path.stem, (numbered, path))
-            if known != numbered:
+            expected, where = layouts.setdefault(path.stem, (numbered, path))
+            if numbered != expected:
                 raise IngestError(
                     f"{path}: expected items with names like those in {where}, got "
                     f"{rows.item[0]!r}; two versions of OpenCompass or two evaluators wrote them: "
@@ -80,8 +80,8 @@ def _rows(path: Path) -> Rows:
         entries = [(key, entry) for key, entry in details.items() if key != "type"]
     elif isinstance(details, list):
         entries = [
-            (field(entry, "example_abbr", str, f"{path}, details {place:,}"), entry)
-            for place, entry in enumerate(details)
+            (field(entry, "example_abbr", str, f"{path}, details {position:,}"), entry)
+            for position, entry in enumerate(details)
         ]
     else:
         entries = []
@@ -94,30 +94,32 @@ def _rows(path: Path) -> Rows:
     size = _block([entry for _, entry in entries]) if isinstance(details, dict) else len(entries)
     scores = _scores(path, results, entries, size)
     rows = Rows()
-    for place, ((_, entry), values) in enumerate(zip(entries, scores, strict=True)):
+    for position, ((_, entry), values) in enumerate(zip(entries, scores, strict=True)):
         labels = entry.get("origin_prediction")
         options = (
             sum(isinstance(label, dict) and "PPL" in label for label in labels.values())
             if isinstance(labels, dict)
             else 0
         )
-        for replica, value in enumerate(values, start=place // size):
+        for replica, value in enumerate(values, start=position // size):
             rows.add(
-                entries[place % size][0],
+                entries[position % size][0],
                 {"correct": number(value)},
                 hash(repr(sorted(entry.items()))),
-                trial=0 if options else replica,  # a perplexity is the same each time
+                trial=0 if options else replica,  # all replicas of a perplexity are equal
                 options=options,
             )
     return rows
 
 
 def _block(entries: list[dict[str, Any]]) -> int:
-    """The number of questions before the next replica asks the same ones again."""
-    asked = [_question(entry) for entry in entries]
-    size = len(asked) // asked.count(asked[0])
-    repeated = size > 1 and None not in asked and asked == asked[:size] * (len(asked) // size)
-    return size if repeated else len(asked)
+    """The number of questions of a replica."""
+    questions = [_question(entry) for entry in entries]
+    replicas = questions.count(questions[0])
+    size = len(questions) // replicas
+    if size > 1 and None not in questions and questions == questions[:size] * replicas:
+        return size
+    return len(questions)
 
 
 def _question(entry: dict[str, Any]) -> str | None:
@@ -133,17 +135,17 @@ def _question(entry: dict[str, Any]) -> str | None:
 def _scores(
     path: Path, results: dict[str, Any], entries: list[tuple[str, Any]], size: int
 ) -> list[list[Any]]:
-    """Of each entry the score of each replica."""
+    """The scores of each entry, one per replica."""
     scores = [_logged(entry) for _, entry in entries]
     if not any(scores):
         # "accuracy", or "accuracy (3 runs average)"
-        shown = (v for name, v in results.items() if name.partition(" (")[0] == "accuracy")
-        accuracy = number(next(shown, nan))
+        accuracies = (v for name, v in results.items() if name.partition(" (")[0] == "accuracy")
+        accuracy = number(next(accuracies, nan))
         for rule in (_equal, _judged):
-            ruled = [rule(entry) for _, entry in entries]
-            last = [score for values in ruled[-size:] for score in values]
-            if all(ruled) and isclose(100 * sum(last) / len(last), accuracy, abs_tol=1e-6):
-                return ruled
+            by_rule = [rule(entry) for _, entry in entries]
+            last = [score for values in by_rule[-size:] for score in values]
+            if all(by_rule) and isclose(100 * sum(last) / len(last), accuracy, abs_tol=1e-6):
+                return by_rule
     for (key, entry), values in zip(entries, scores, strict=True):
         if not values:
             raise IngestError(

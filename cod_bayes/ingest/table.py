@@ -1,15 +1,15 @@
-"""From answers to the tidy table: one (metric, filter) per benchmark, trials told from copies.
+"""From answers to the tidy table: one (metric, filter) per benchmark, trials apart from copies.
 
-Rows of one model and item are more than one for three reasons:
+A model and item may have several rows for three reasons:
 
-    copies      a file appended to itself, a run copied or resumed: a run all of whose rows
-                another run has too counts once
-    repeats     runs that sample: every one is a trial, even where two answers happen to agree;
-                and the repetitions within a run (epochs, replicas)
+    copies      a file appended to itself, a run copied or resumed. A run counts once if another
+                run has all of its rows
+    repeats     runs that sample: each gives a trial, even where two answers agree; and repetitions
+                within a run (epochs, replicas)
     reruns      runs that do not sample: one answer, logged again. The last one counts
 
-What a run logs a second time about one trial is treated as another run, so that a file with two
-runs appended to each other falls under the same three cases.
+A second row of one trial in a run counts as another run. So a file with two runs appended to each
+other falls under the same three cases.
 
     n_correct = sum of the scores, n_trials = their number    where all scores are 0 or 1
     score     = mean of the scores                            else, for the whole benchmark
@@ -39,10 +39,10 @@ _COUNTED = "pass@1"  # the metric whose score averages several trials
 def choose(
     answers: Collection[Answers], metrics: Sequence[str], filters: Sequence[str]
 ) -> tuple[dict[Task, Choice], list[str]]:
-    """The metric and filter of each task, and what there is to say about them.
+    """The metric and filter of each task, and notes on them.
 
-    `metrics` and `filters` are in order of preference. A name that a task lacks is passed over
-    there, for logs of several benchmarks seldom share one metric; but it must be somewhere.
+    `metrics` and `filters` are in order of preference. A task skips a name that it lacks, because
+    logs of several benchmarks seldom share one metric. A name that no log has is refused.
     """
     tasks: dict[Task, list[Answers]] = {}
     for one in answers:
@@ -51,34 +51,34 @@ def choose(
     _refuse_unknown("filter", filters, {a.filter for a in answers})
     chosen: dict[Task, Choice] = {}
     unclear: dict[str, list[str]] = {}  # choices -> tasks
-    passed: dict[str, list[str]] = {}  # what is used instead -> tasks
+    replaced: dict[str, list[str]] = {}  # what is used instead -> tasks
     for task, logs in tasks.items():
         name = task[1] or task[0]
-        there = sorted({(metric, one.filter) for one in logs for metric in one.scores})
-        left = [choice for choice in there if _is_rate(choice, logs)]
-        for what, wanted, place in (("metric", metrics, 0), ("filter", filters, 1)):
-            named = next((n for n in wanted if n in {choice[place] for choice in there}), None)
+        available = sorted({(metric, one.filter) for one in logs for metric in one.scores})
+        options = [choice for choice in available if _is_rate(choice, logs)]
+        for what, wanted, k in (("metric", metrics, 0), ("filter", filters, 1)):
+            named = next((n for n in wanted if n in {choice[k] for choice in available}), None)
             if named is not None:
-                left = [choice for choice in left if choice[place] == named]
-            elif wanted and len(left) == 1 and left[0][place] != "none":
-                used = f"no {what} {wanted[0]}, {_show(left[0])} is used"
-                passed.setdefault(used, []).append(name)
-        if not left:
+                options = [choice for choice in options if choice[k] == named]
+            elif wanted and len(options) == 1 and options[0][k] != "none":
+                used = f"no {what} {wanted[0]}, {_show(options[0])} is used"
+                replaced.setdefault(used, []).append(name)
+        if not options:
             raise IngestError(
                 f"{logs[0].source}: expected scores in [0, 1] of {name}, got none under "
-                f"{_among(metrics, there)}; choose a metric that tells right answers from wrong"
+                f"{_among(metrics, available)}; choose a metric that tells right answers from wrong"
             )
-        if len(left) == 1:
-            chosen[task] = left[0]
+        if len(options) == 1:
+            chosen[task] = options[0]
         else:
-            unclear.setdefault(", ".join(map(_show, left)), []).append(name)
+            unclear.setdefault(", ".join(map(_show, options)), []).append(name)
     if unclear:
-        shown = (f"{_first(names)}: {choices}" for choices, names in unclear.items())
+        lines = (f"{_first(names)}: {choices}" for choices, names in unclear.items())
         raise IngestError(
             "expected one score per answer, but the logs have several; choose with metric= "
-            f"(--metric) or filter= (--filter): {'; '.join(shown)}"
+            f"(--metric) or filter= (--filter): {'; '.join(lines)}"
         )
-    return chosen, [f"{_first(names)}: {used}." for used, names in passed.items()]
+    return chosen, [f"{_first(names)}: {used}." for used, names in replaced.items()]
 
 
 def _first(names: Sequence[str]) -> str:
@@ -94,22 +94,22 @@ def _refuse_unknown(what: str, wanted: Sequence[str], names: Iterable[str]) -> N
             )
 
 
-def _among(metrics: Sequence[str], there: Sequence[Choice]) -> str:
-    named = [choice for choice in there if choice[0] in metrics] or there
+def _among(metrics: Sequence[str], available: Sequence[Choice]) -> str:
+    named = [choice for choice in available if choice[0] in metrics] or available
     return ", ".join(map(_show, named)) or "any metric"
 
 
 def _is_rate(choice: Choice, answers: Sequence[Answers]) -> bool:
-    """Whether all its scores are in [0, 1], and there are some."""
-    some = False
+    """Whether the choice has scores, all of them in [0, 1]."""
+    has_scores = False
     for one in answers:
         if one.filter == choice[1] and choice[0] in one.scores:
             scores = one.scores[choice[0]]
             scores = scores[~np.isnan(scores)]
             if ((scores < 0) | (scores > 1)).any():
                 return False
-            some |= scores.size > 0
-    return some
+            has_scores |= scores.size > 0
+    return has_scores
 
 
 def _show(choice: Choice) -> str:
@@ -124,7 +124,7 @@ def _show(choice: Choice) -> str:
 def tabulate(
     benchmark: str, answers: Sequence[Answers], choices: Mapping[Task, Choice], repetition: str
 ) -> tuple[pd.DataFrame, list[str]]:
-    """The table of one benchmark, and what was merged and why.
+    """The table of one benchmark, and notes on what was merged and why.
 
     Columns benchmark, subset, item, model (categorical), n_correct, n_trials, score, chance; a
     benchmark has either counts or only a score. `repetition` is what the format calls a
@@ -193,9 +193,9 @@ def _scored(
         metric, filter = choices[one.benchmark, one.subset]
         if one.filter == filter and metric in one.scores:
             chosen.append((one, metric))
-    there = {(one.model, one.subset) for one, _ in chosen}
+    scored = {(one.model, one.subset) for one, _ in chosen}
     for one in answers:
-        if (one.model, one.subset) not in there:
+        if (one.model, one.subset) not in scored:
             raise IngestError(
                 f"{one.source}: expected {_show(choices[one.benchmark, one.subset])} of "
                 f"{one.subset or one.benchmark} as other logs have it, got "
@@ -208,7 +208,7 @@ def _scored(
 def _rows(
     answers: Sequence[tuple[Answers, str]], models: list[str]
 ) -> tuple[pd.DataFrame, list[str], list[str]]:
-    """All rows, and the name and subset of each item. Runs are numbered in time."""
+    """All rows, and the name and subset of each item. Runs are numbered by time."""
     runs = sorted({(one.run, str(one.source)) for one, _ in answers})
     order = {run: place for place, run in enumerate(runs)}
     known_in: dict[str, dict[str, int]] = {}  # subset -> item -> code
@@ -242,12 +242,12 @@ def _rows(
 
 
 def _clean(name: str) -> str:
-    """Half a surrogate pair is JSON but not Unicode, and no file could hold it."""
+    """The name without half surrogate pairs, which JSON allows but files cannot hold."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _merge(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Rows without copies and reruns, and how many these were."""
+    """The rows without copies and reruns, and notes on how many these were."""
     cell = ["model", "item", "trial"]
     if not rows.duplicated(cell).any():
         return rows, []
@@ -278,7 +278,7 @@ def _merge(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 
 
 def _trials(rows: pd.DataFrame, n: pd.Series, repetition: str) -> str:
-    """How many trials per item and model there are, and why."""
+    """A note on the number of trials per item and model, and why."""
     low, high = int(n.min()), int(n.max())
     number = f"{low:,}" if low == high else f"{low:,} to {high:,}"
     within = int(rows.groupby(["model", "item", "run"]).size().max())
@@ -296,9 +296,9 @@ def _trials(rows: pd.DataFrame, n: pd.Series, repetition: str) -> str:
 
 
 def _chance(rows: pd.DataFrame, items: int) -> np.ndarray:
-    """1 / options of each item (item,); NaN where the logs do not show it or do not agree."""
-    shown = rows[rows["options"] > 1].groupby("item")["options"].agg(["min", "max"])
-    agreed = shown[shown["min"] == shown["max"]]["max"]
+    """1 / options of each item (item,); NaN where logs lack the number of options or disagree."""
+    options = rows[rows["options"] > 1].groupby("item")["options"].agg(["min", "max"])
+    agreed = options[options["min"] == options["max"]]["max"]
     chance = np.full(items, np.nan)
     chance[agreed.index.to_numpy(dtype=int)] = 1 / agreed.to_numpy()
     return chance
