@@ -23,11 +23,11 @@ from test_ingest import lm_row, lm_run
 import cod_bayes
 from cod_bayes.cli import COMMANDS, main, parser
 from cod_bayes.commands.completion import SHELLS
-from cod_bayes.commands.ingest import FORMATS as COMMAND_FORMATS
+from cod_bayes.commands.ingest import FORMATS
 from cod_bayes.evaluate.simulate import PAPER_BENCHMARKS, simulate
 from cod_bayes.forecast.fitting import Interrupted
 from cod_bayes.forecast.storage import load
-from cod_bayes.ingest import FORMATS
+from cod_bayes.ingest import READERS
 
 COLUMNS = "benchmark compute mean sd q05 q25 q50 q75 q95 predictable_share verdict".split()
 COMPUTE = np.logspace(20, 23, 5)
@@ -276,7 +276,7 @@ def test_every_module_of_the_folder_is_a_command_or_a_shared_one():
 
 
 def test_formats_of_the_help_are_those_of_ingest():
-    assert tuple(FORMATS) == COMMAND_FORMATS
+    assert tuple(READERS) == FORMATS
 
 
 @pytest.mark.parametrize("given", [[], ["--engine", "pymc"]])

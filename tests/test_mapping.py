@@ -10,7 +10,8 @@ from seeds import seed
 
 from cod_bayes.evaluate.simulate import PAPER_BENCHMARKS, simulate
 from cod_bayes.evidence.record import read_table
-from cod_bayes.forecast.fitting import _anchors, fit
+from cod_bayes.forecast.fitting import fit
+from cod_bayes.forecast.groups import anchors_of
 from cod_bayes.forecast.mapping import MIN_EFFECTIVE, Mapping, interpolate
 
 DRAWS = 800
@@ -172,7 +173,7 @@ def shown(rates, trials, weight):
     items = evidence.benchmarks["b"]["item"].values
     order = [f"i{i}" for i in range(len(rates))]
     weight = np.asarray(weight)[[order.index(item) for item in items]]
-    table = _anchors(evidence, {"b": weight}, 1000.0).squeeze()
+    table = anchors_of(evidence, {"b": weight}, 1000.0).squeeze()
     return [table[name].item() for name in ("subset", "rest", "n_rest")]
 
 
@@ -250,13 +251,13 @@ def test_the_posterior_never_sees_an_anchor(fits):
     assert a.identical(b)
 
 
-def test_the_subset_forecast_is_bit_for_bit_the_same_without_anchors(forecasts):
+def test_the_subset_forecast_is_bit_for_bit_the_same_withoutanchors_of(forecasts):
     a, b = (forecasts[name]["subset_score"].values for name in ("with", "without"))
     assert np.isfinite(a).all()
     np.testing.assert_array_equal(a, b)
 
 
-def test_the_full_forecast_hears_the_anchors(forecasts):
+def test_the_full_forecast_hears_theanchors_of(forecasts):
     a, b = (forecasts[name]["score"].values for name in ("with", "without"))
     assert (a != b).any()
 

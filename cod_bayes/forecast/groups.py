@@ -86,7 +86,7 @@ def add_items(
         "benchmark_of_item": ("item", benchmark),
     }
     tree["items"] = xr.DataTree(xr.Dataset(items, {"item": item}))
-    tree["anchors"] = xr.DataTree(_anchors(evidence, weights, assumed_trials))
+    tree["anchors"] = xr.DataTree(anchors_of(evidence, weights, assumed_trials))
 
 
 def counted(predictable: np.ndarray) -> np.ndarray:
@@ -95,7 +95,7 @@ def counted(predictable: np.ndarray) -> np.ndarray:
     return predictable if len(predictable) > 1 else np.ones(1)
 
 
-def _anchors(
+def anchors_of(
     evidence: Evidence, weights: dict[str, np.ndarray], assumed_trials: float
 ) -> xr.Dataset:
     """Each anchor's accuracy on the subset and on the rest, and `n_rest`, the trials whose plain
