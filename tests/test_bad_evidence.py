@@ -1,4 +1,4 @@
-"""Broken and extreme evidence: it loads with what is said here, or is refused in one sentence.
+"""Broken and extreme evidence: it loads with a stated warning, or is refused in one sentence.
 
 The first part is a catalogue, the second holds laws over generated tables, valid and corrupted.
 """
@@ -63,8 +63,8 @@ def of(model: str, frame: pd.DataFrame | None = None, **columns) -> pd.DataFrame
     return frame
 
 
-def heard(source, **options) -> tuple[Evidence, list[str]]:
-    """What is read and said; any warning but EvidenceWarning fails the test."""
+def read_warned(source, **options) -> tuple[Evidence, list[str]]:
+    """The evidence and its warnings; a warning other than EvidenceWarning fails the test."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         evidence = read_table(source, **options)
@@ -239,7 +239,7 @@ def test_refused(case: str) -> None:
     refused(*REFUSED[case])
 
 
-# -- the catalogue: tables that load, and what is said (None: nothing)
+# -- the catalogue: tables that load, and the warning (None: none)
 
 LOADS: dict[str, tuple[pd.DataFrame, str | None]] = {
     # degenerate ladders
@@ -336,14 +336,14 @@ LOADS: dict[str, tuple[pd.DataFrame, str | None]] = {
 def test_loads(case: str) -> None:
     frame, expected = LOADS[case]
     before = frame.copy(deep=True)
-    evidence, said = heard(frame)
+    evidence, warned = read_warned(frame)
     pd.testing.assert_frame_equal(frame, before)
     if expected is None:
-        assert said == []
+        assert warned == []
     else:
-        assert any(expected in text for text in said), said
-    assert set(said) <= set(evidence.notes)
-    again, _ = heard(evidence.to_table())
+        assert any(expected in text for text in warned), warned
+    assert set(warned) <= set(evidence.notes)
+    again, _ = read_warned(evidence.to_table())
     same(evidence, again)
     for data in evidence.benchmarks.values():
         assert not np.signbit(data["rate"]).any()
@@ -469,13 +469,13 @@ FILES_LOAD: dict[str, tuple[str, Callable[[], str | bytes]]] = {
 @pytest.mark.parametrize("case", FILES_LOAD)
 def test_files_load(tmp_path: Path, case: str) -> None:
     suffix, content = FILES_LOAD[case]
-    evidence, said = heard(write(tmp_path / f"t.{suffix}", content()))
-    assert said == []
+    evidence, warned = read_warned(write(tmp_path / f"t.{suffix}", content()))
+    assert warned == []
     same(evidence, read_table(table()))
 
 
 def test_a_short_row_lacks_its_results(tmp_path: Path) -> None:
-    evidence, _ = heard(write(tmp_path / "t.csv", lines("A,q6,s")))
+    evidence, _ = read_warned(write(tmp_path / "t.csv", lines("A,q6,s")))
     assert evidence.notes == ("1 row without a result taken as missing.",)
     same(evidence, read_table(table()))
 
@@ -596,7 +596,7 @@ def corrupted(draw: st.DrawFn) -> pd.DataFrame:
 def outcome(source) -> Evidence | None:
     """What is read; None where it is refused. Anything else that happens fails the test."""
     try:
-        return heard(source)[0]
+        return read_warned(source)[0]
     except EvidenceError as error:
         assert "\n" not in str(error)
         return None
@@ -619,10 +619,10 @@ def shuffled(frame: pd.DataFrame, seed: int) -> pd.DataFrame:
 def test_valid_tables(frame: pd.DataFrame, seed: int) -> None:
     evidence = outcome(frame)
     assert evidence is not None
-    other, _ = heard(shuffled(frame, seed))
+    other, _ = read_warned(shuffled(frame, seed))
     same(evidence, other)
     assert evidence.notes == other.notes
-    same(evidence, heard(evidence.to_table())[0])
+    same(evidence, read_warned(evidence.to_table())[0])
     for data in evidence.benchmarks.values():
         rate, trials = data["rate"].values, data["n_trials"].values
         assert ((rate >= 0) & (rate <= 1) | np.isnan(rate)).all()
@@ -665,7 +665,7 @@ def test_the_digest_changes_with_any_score(frame: pd.DataFrame, data: st.DataObj
     row = data.draw(st.integers(0, len(frame) - 1), "row")
     score = data.draw(st.floats(0, 1).filter(lambda x: x != 0.5))
     changed = frame.assign(score=frame["score"].where(frame.index != row, score))
-    assert heard(changed)[0].digest != heard(frame)[0].digest
+    assert read_warned(changed)[0].digest != read_warned(frame)[0].digest
 
 
 @SETTINGS
@@ -677,7 +677,7 @@ def test_corrupted_tables_load_or_are_refused(frame: pd.DataFrame, seed: int) ->
     if evidence is not None and other is not None:
         same(evidence, other)
         assert evidence.notes == other.notes
-        same(evidence, heard(evidence.to_table())[0])
+        same(evidence, read_warned(evidence.to_table())[0])
 
 
 @settings(SETTINGS, max_examples=30)
@@ -686,7 +686,7 @@ def test_files_of_valid_tables(
     tmp_path_factory: pytest.TempPathFactory, frame: pd.DataFrame, suffix: str
 ) -> None:
     path = tmp_path_factory.getbasetemp() / f"generated.{suffix}"
-    evidence, _ = heard(frame)
+    evidence, _ = read_warned(frame)
     if suffix == "parquet":
         evidence.to_table().to_parquet(path)
     elif suffix == "jsonl":
@@ -697,7 +697,7 @@ def test_files_of_valid_tables(
         evidence.to_table().to_csv(
             path, sep="," if suffix == "csv" else "\t", quoting=1, index=False
         )
-    again, _ = heard(path)
+    again, _ = read_warned(path)
     same(evidence, again)
 
 

@@ -46,16 +46,16 @@ def test_loss_of_deciding_wrongly_is_the_value_of_perfect_information(baseline, 
 
 def test_fits_of_one_seed_are_not_taken_for_the_same_world():
     one, two = normal(0.6, 0.03, 5), normal(0.6, 0.03, 5)
-    found = compare({"A": one, "B": two})
-    assert abs(np.corrcoef(found.utility.values.T)[0, 1]) < 0.1
-    assert found.table.loc["A", "p_best"] == pytest.approx(0.5, abs=0.05)
+    result = compare({"A": one, "B": two})
+    assert abs(np.corrcoef(result.utility.values.T)[0, 1]) < 0.1
+    assert result.table.loc["A", "p_best"] == pytest.approx(0.5, abs=0.05)
 
 
 def test_designs_on_one_posterior_share_its_worlds():
     fit, compute = normal(0.6, 0.03)
-    found = compare({"S": (fit, compute), "L": (fit, 2 * compute)})
-    np.testing.assert_allclose(np.diff(found.utility.values), 0.1 * np.log10(2))
-    assert found.table["p_best"].tolist() == [0, 1]
+    result = compare({"S": (fit, compute), "L": (fit, 2 * compute)})
+    np.testing.assert_allclose(np.diff(result.utility.values), 0.1 * np.log10(2))
+    assert result.table["p_best"].tolist() == [0, 1]
     twice = compare({"S": (fit, compute), "L": (fit, compute)})
     assert twice.table["p_best"].tolist() == [0.5, 0.5]
 
@@ -63,14 +63,14 @@ def test_designs_on_one_posterior_share_its_worlds():
 def test_value_and_cost_are_in_one_currency():
     cost = CostRecord(1e15, 0.5, (1.0, 3.0), currency="EUR")
     fit, compute = normal(0.6, 0.03)
-    found = compare({"S": (fit, compute), "L": (fit, 10 * compute)}, value=2e7, cost=cost)
+    result = compare({"S": (fit, compute), "L": (fit, 10 * compute)}, value=2e7, cost=cost)
     mean_price = 2 / np.log(3)
     for name, flops, score in (("S", compute, 0.6), ("L", 10 * compute, 0.7)):
-        row, bill = found.table.loc[name], mean_price * flops / (3600 * 5e14)
+        row, bill = result.table.loc[name], mean_price * flops / (3600 * 5e14)
         assert row["cost"] == pytest.approx(bill, rel=0.03)
         assert row["utility"] == pytest.approx(2e7 * score - row["cost"], rel=0.01)
         assert row["score_per_cost"] == pytest.approx(score / row["cost"], rel=0.01)
-    assert found.unit == "EUR" and found.regret == 2e5
+    assert result.unit == "EUR" and result.regret == 2e5
     # Without a value the cost stays outside the utility.
     plain = compare({"S": (fit, compute)}, cost=cost).table.loc["S"]
     assert plain["utility"] == plain["score"] == pytest.approx(0.6, abs=0.003)
@@ -121,16 +121,16 @@ def test_an_unconverged_posterior_is_named_everywhere(capsys):
     from cod_bayes.commands.compare import show
 
     designs = {"A": normal(0.6, 0.1, failed_checks=("r_hat 1.3",)), "B": normal(0.6, 0.1)}
-    found = compare(designs)
-    show(found)
+    result = compare(designs)
+    show(result)
     assert "unconverged: A: r_hat 1.3" in capsys.readouterr().out
-    assert found.to_dict()["failed_checks"] == {"A": ["r_hat 1.3"]}
-    assert "A: r_hat 1.3" in compare_figure(found).get_suptitle()
+    assert result.to_dict()["failed_checks"] == {"A": ["r_hat 1.3"]}
+    assert "A: r_hat 1.3" in compare_figure(result).get_suptitle()
 
 
 def test_command_prints_one_json_object_and_writes_its_files(posterior_file, tmp_path, capsys):
-    asked = [f"S={posterior_file}@1e23", f"L={posterior_file}@1e25", "--weight", "My bench=2"]
-    code = main(["compare", *asked, "--json", "--out", str(tmp_path / "out")])
+    arguments = [f"S={posterior_file}@1e23", f"L={posterior_file}@1e25", "--weight", "My bench=2"]
+    code = main(["compare", *arguments, "--json", "--out", str(tmp_path / "out")])
     assert code == 0
     answer = json.loads(capsys.readouterr().out)
     assert set(answer) == {

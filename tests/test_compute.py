@@ -30,9 +30,9 @@ def test_optimal_training_of_the_effective_compute_has_the_same_loss(compute, to
 
 
 def test_shapes_and_what_is_unknown():
-    found = effective_compute([[1e9], [1e10]], [2e10, np.nan])
-    assert found.shape == (2, 2)
-    assert np.isnan(found).tolist() == [[False, True], [False, True]]
+    result = effective_compute([[1e9], [1e10]], [2e10, np.nan])
+    assert result.shape == (2, 2)
+    assert np.isnan(result).tolist() == [[False, True], [False, True]]
 
 
 def test_a_number_that_is_not_positive_is_refused():

@@ -16,10 +16,10 @@ CODE = "__import__('os').system('touch ran')"
 def refused(capfd, *command):
     """The one line of a command that refuses its input."""
     assert main([str(word) for word in command]) == 2
-    said = capfd.readouterr().err.strip().splitlines()
-    assert len(said) == 1 and said[0].startswith("cod-bayes: "), said
-    assert "Traceback" not in said[0]
-    return said[0]
+    message = capfd.readouterr().err.strip().splitlines()
+    assert len(message) == 1 and message[0].startswith("cod-bayes: "), message
+    assert "Traceback" not in message[0]
+    return message[0]
 
 
 @pytest.fixture
@@ -54,11 +54,11 @@ def claims(path, side):
 def rename(path, name):
     """Calls the benchmark "My bench" so, wherever it is."""
 
-    def change(_, found):
-        if isinstance(found, h5py.Dataset) and found.dtype.kind == "O":
-            values = found[()]
+    def change(_, result):
+        if isinstance(result, h5py.Dataset) and result.dtype.kind == "O":
+            values = result[()]
             if np.ndim(values) and b"My bench" in np.ravel(values).tolist():
-                found[...] = np.where(values == b"My bench", name.encode(), values)
+                result[...] = np.where(values == b"My bench", name.encode(), values)
 
     with h5py.File(path, "a") as file:
         file.visititems(change)
@@ -119,10 +119,10 @@ COSTS = {
 def test_cost_record(text, suffix, posterior_file, tmp_path, capfd):
     path = tmp_path / f"cost{suffix}"
     path.write_text(text)
-    said = refused(
+    message = refused(
         capfd, "plan", posterior_file, "--goal", "GSM8K>=0.5", "--cost", path, "--out", tmp_path
     )
-    assert path.name in said
+    assert path.name in message
 
 
 SHIPPED = (resources.files("cod_bayes.models") / "cod.toml").read_text(encoding="utf-8")
@@ -143,8 +143,10 @@ def test_model_specification(text, tmp_path, capfd):
     table += "".join(f"b,{i},m{m},1e{20 + m},{i % 3},3\n" for m in range(3) for i in range(4))
     (tmp_path / "ladder.csv").write_text(table)
     command = ["forecast", tmp_path / "ladder.csv", "--target-compute", "1e24"]
-    said = refused(capfd, *command, "--model", tmp_path / "model.toml", "--out", tmp_path / "out")
-    assert "model.toml" in said
+    message = refused(
+        capfd, *command, "--model", tmp_path / "model.toml", "--out", tmp_path / "out"
+    )
+    assert "model.toml" in message
 
 
 REGISTRATIONS = COSTS | {
@@ -157,8 +159,8 @@ REGISTRATIONS = COSTS | {
 @pytest.mark.parametrize("text", REGISTRATIONS.values(), ids=REGISTRATIONS)
 def test_registration(text, tmp_path, capfd):
     (tmp_path / "registration.json").write_text(text)
-    said = refused(capfd, "settle", tmp_path / "registration.json", "--result", "GSM8K=0.5")
-    assert "registration.json" in said
+    message = refused(capfd, "settle", tmp_path / "registration.json", "--result", "GSM8K=0.5")
+    assert "registration.json" in message
 
 
 def test_a_name_is_no_path_no_markup_and_no_command(posterior_file, tmp_path, capfd, monkeypatch):
@@ -196,5 +198,5 @@ def test_names_that_a_terminal_would_obey_are_refused(column, tmp_path, capfd):
     lines = [f"{of['benchmark']},{i},{of['model']},1e20,1,3" for i in range(4)]
     table = "benchmark,item,model,compute,n_correct,n_trials\n" + "\n".join(lines)
     (tmp_path / "ladder.csv").write_text(table)
-    said = refused(capfd, "forecast", tmp_path / "ladder.csv", "--target-compute", "1e24")
-    assert f"{column} has control characters" in said and "\x1b" not in said
+    message = refused(capfd, "forecast", tmp_path / "ladder.csv", "--target-compute", "1e24")
+    assert f"{column} has control characters" in message and "\x1b" not in message

@@ -23,10 +23,10 @@ needs_files = pytest.mark.skipif(not RAW.exists(), reason="the published files a
 @needs_files
 def test_pythia_arithmetic_is_converted_exactly():
     keys = ["benchmark", "item", "model"]
-    found = dataset_table("pythia-arithmetic", RAW).sort_values(keys, ignore_index=True)
+    result = dataset_table("pythia-arithmetic", RAW).sort_values(keys, ignore_index=True)
     known = pd.read_parquet(SHARED / "pythia_arithmetic.parquet")
     known = known.sort_values(keys, ignore_index=True)
-    pd.testing.assert_frame_equal(found, known, check_exact=True)
+    pd.testing.assert_frame_equal(result, known, check_exact=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         evidence = load_dataset("pythia-arithmetic", folder=RAW)
@@ -107,8 +107,8 @@ def test_without_pooch(monkeypatch, capsys, tmp_path):
 
 def test_command_lists(capsys):
     assert main(["datasets"]) == 0
-    shown = capsys.readouterr().out
-    assert "pythia-arithmetic" in shown and "Apache-2.0" in shown
+    listed = capsys.readouterr().out
+    assert "pythia-arithmetic" in listed and "Apache-2.0" in listed
     assert main(["datasets", "--json"]) == 0
     assert '"ladder": "Pythia 160M to 12B' in capsys.readouterr().out
 

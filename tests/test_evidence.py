@@ -1,4 +1,4 @@
-"""Evidence: what is read, refused, repaired and said."""
+"""Evidence: what is read, refused, repaired and warned of."""
 
 import json
 import warnings
@@ -43,7 +43,7 @@ def scores(frame: pd.DataFrame, **columns) -> pd.DataFrame:
     return frame.drop(columns=["n_correct", "n_trials"]).assign(score=rate).assign(**columns)
 
 
-def heard(source, **options) -> tuple[Evidence, list[str]]:
+def read_warned(source, **options) -> tuple[Evidence, list[str]]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         evidence = read_table(source, **options)
@@ -169,9 +169,9 @@ def test_score_with_trials_is_a_count_unless_credit_is_partial() -> None:
 
 def test_partial_credit_in_counts() -> None:
     frame = put(table(), 5, n_correct=2.5)
-    evidence, said = heard(frame)
+    evidence, warned = read_warned(frame)
     data = evidence.benchmarks["A"]
-    assert len(said) == 1 and data["rate"][1, 1] == 0.25
+    assert len(warned) == 1 and data["rate"][1, 1] == 0.25
     # The other models' whole counts of that item are not counts either; other items keep theirs.
     np.testing.assert_array_equal(data["n_trials"].isnull().all("model"), np.arange(6) == 1)
     assert int(data["n_trials"].isnull().sum()) == 4
@@ -179,16 +179,16 @@ def test_partial_credit_in_counts() -> None:
     frame = pd.concat(
         [frame[frame.item < "q3"], scores(table(), n_trials=10)[lambda t: t.item >= "q3"]]
     )
-    data = heard(frame)[0].benchmarks["A"]
+    data = read_warned(frame)[0].benchmarks["A"]
     np.testing.assert_array_equal(data["n_trials"].isnull().all("model"), [0, 1, 0, 1, 1, 1])
 
 
 def test_conflicting_chance_is_the_median_of_the_rows() -> None:
     frame = put(table(chance=0.25), 5, chance=1.0)
-    evidence, said = heard(frame)
-    assert len(said) == 1 and (evidence.benchmarks["A"]["chance"] == 0.25).all()
+    evidence, warned = read_warned(frame)
+    assert len(warned) == 1 and (evidence.benchmarks["A"]["chance"] == 0.25).all()
     frame.loc[frame.item == "q1", "chance"] = [0.1, 0.2, 0.4, np.nan]
-    chance = heard(frame)[0].benchmarks["A"]["chance"]
+    chance = read_warned(frame)[0].benchmarks["A"]["chance"]
     np.testing.assert_array_equal(chance, [0.25, 0.2, 0.25, 0.25, 0.25, 0.25])
 
 
@@ -233,7 +233,7 @@ def test_a_long_file_of_text_is_read_in_parts(
     frame["n_correct"] = frame["n_correct"].astype(float)
     frame.loc[[0, 5], ["n_correct", "family"]] = [[np.nan, None], [1.5, "f"]]  # whole, then not
     frame.to_csv(tmp_path / "t.csv", index=False)
-    same(heard(tmp_path / "t.csv")[0], heard(frame)[0])
+    same(read_warned(tmp_path / "t.csv")[0], read_warned(frame)[0])
     truths = scores(table(items=3)).assign(score=[True] * 8 + [0.5] * 4)
     truths.to_csv(tmp_path / "t.csv", index=False)
     with pytest.raises(EvidenceError, match="score must be a number, got 8 rows: "):
@@ -268,17 +268,17 @@ def mixed() -> pd.DataFrame:
 
 
 def test_row_order_does_not_matter() -> None:
-    first, _ = heard(mixed())
+    first, _ = read_warned(mixed())
     for seed in range(3):
-        shuffled, _ = heard(mixed().sample(frac=1, random_state=seed))
+        shuffled, _ = read_warned(mixed().sample(frac=1, random_state=seed))
         same(first, shuffled)
 
 
 def test_round_trip() -> None:
-    first, said = heard(mixed())
-    second, said_again = heard(first.to_table())
+    first, warned = read_warned(mixed())
+    second, warned_again = read_warned(first.to_table())
     same(first, second)
-    assert said == said_again
+    assert warned == warned_again
     assert len(first.to_table()) == len(mixed())
 
 
@@ -304,9 +304,9 @@ def test_digest_sees_every_change_of_a_row(change: dict) -> None:
     first = read_table(table())
     assert len(first.digest) == 64 and int(first.digest, 16)
     if "benchmark" in change:
-        second, _ = heard(table(**change))
+        second, _ = read_warned(table(**change))
     else:
-        second, _ = heard(put(table(), 3, **change))
+        second, _ = read_warned(put(table(), 3, **change))
     assert first.digest != second.digest
 
 
@@ -325,15 +325,11 @@ def test_digest_ignores_order_inside_the_arrays() -> None:
     assert Evidence(evidence.models, turned).digest == evidence.digest
 
 
-def test_with_target_is_pure_and_only_marks() -> None:
-    evidence = read_table(table())
-    before = evidence.digest
-    marked = evidence.with_target("l")
-    assert evidence.digest == before != marked.digest
-    assert evidence.ladder == MODELS and marked.ladder == ("s", "m", "xl")
-    assert list(marked.benchmarks["A"]["role"].values) == ["ladder", "ladder", "target", "ladder"]
-    with pytest.raises(EvidenceError, match="no model matches 'xll'; close names: xl"):
-        evidence.with_target("xll")
+def test_digest_tells_a_target_from_a_ladder_model() -> None:
+    evidence, (held_out, _) = read_table(table()), read_warned(table(), hold_out=["l"])
+    assert evidence.digest != held_out.digest
+    assert evidence.ladder == MODELS and held_out.ladder == ("s", "m", "xl")
+    assert list(held_out.benchmarks["A"]["role"].values) == ["ladder", "ladder", "target", "ladder"]
 
 
 def test_select() -> None:
@@ -353,7 +349,7 @@ def test_select() -> None:
 def test_select_leaves_no_empty_items_or_models() -> None:
     frame = table()
     frame = frame[~((frame.item == "q0") & frame.model.isin(["s", "m"]))]
-    evidence, _ = heard(frame)
+    evidence, _ = read_warned(frame)
     assert dict(evidence.select(models=["s", "m"]).benchmarks["A"].sizes) == {"item": 5, "model": 2}
 
 
@@ -372,7 +368,7 @@ def test_select_the_items_that_all_kept_models_share() -> None:
     frame = table()
     frame = frame[~((frame.item == "q0") & (frame.model == "s"))]
     frame = frame[~((frame.item == "q1") & (frame.model == "m"))]
-    evidence, _ = heard(pd.concat([frame, table(models=("s", "m"), benchmark="B")]))
+    evidence, _ = read_warned(pd.concat([frame, table(models=("s", "m"), benchmark="B")]))
     shared = evidence.select(shared=True)
     assert list(shared.benchmarks["A"]["item"].values) == ["q2", "q3", "q4", "q5"]
     assert shared.benchmarks["B"].sizes["item"] == 6  # only of the models that have results on it
@@ -381,7 +377,7 @@ def test_select_the_items_that_all_kept_models_share() -> None:
     one = table(items=2)
     one = one[(one.item == "q0") ^ one.model.isin(["s", "m"])]
     with pytest.raises(EvidenceError, match=r"no item of benchmark 'A' .* all of its 4 models"):
-        heard(one)[0].select(shared=True)
+        read_warned(one)[0].select(shared=True)
 
 
 # -- which models
@@ -407,9 +403,9 @@ def test_ladder_leaves_anchors() -> None:
     frame = families().assign(role=lambda t: np.where(t.model == "XL", "anchor", "ladder"))
     evidence = read_table(frame, ladder=["s", "m", "l"])
     assert list(evidence.models["role"]) == ["ladder"] * 3 + ["anchor"]
-    evidence, said = heard(frame, families=["F"])
+    evidence, warned = read_warned(frame, families=["F"])
     assert "XL" not in evidence.models.index
-    assert any("leaves out XL, marked as anchor" in text for text in said)
+    assert any("leaves out XL, marked as anchor" in text for text in warned)
 
 
 def test_anchors() -> None:
@@ -426,8 +422,6 @@ def test_anchors() -> None:
         np.testing.assert_array_equal(data["compute"], [1e18, 1e20, 1e21, np.nan])
         np.testing.assert_array_equal(data["rate"].sel(model="m"), 1.0)
         same(read_table(evidence.to_table()), evidence)
-        with pytest.raises(EvidenceError, match="the compute of 'm' is unknown: a target needs it"):
-            evidence.with_target("m")
     with pytest.raises(EvidenceError, match=r"compute is missing.* for model m; .*anchors="):
         read_table(frame, hold_out=["m"])
     with pytest.raises(EvidenceError, match=r"no model \(as anchor\) matches 'l'"):
@@ -662,29 +656,29 @@ WARNINGS = [
 
 @pytest.mark.parametrize(("frame", "text"), WARNINGS)
 def test_warnings_are_notes_too(frame: pd.DataFrame, text: str) -> None:
-    evidence, said = heard(frame)
-    assert sum(text in s for s in said) == 1, said
+    evidence, warned = read_warned(frame)
+    assert sum(text in s for s in warned) == 1, warned
     assert any(text in note for note in evidence.notes)
-    assert len(said) == len(set(said))
+    assert len(warned) == len(set(warned))
 
 
 def test_a_clean_table_is_silent() -> None:
-    evidence, said = heard(table(role="ladder", family="F", chance=0.0))
-    assert said == [] and evidence.notes == ()
+    evidence, warned = read_warned(table(role="ladder", family="F", chance=0.0))
+    assert warned == [] and evidence.notes == ()
 
 
 def test_one_family_per_benchmark_is_no_mixture() -> None:
     b = table(models=("S", "M", "L"), benchmark="B", family="G")
-    assert heard(pd.concat([table(family="F"), b]))[1] == []
+    assert read_warned(pd.concat([table(family="F"), b]))[1] == []
 
 
 def test_target_is_compared_with_the_ladder_of_its_own_benchmark() -> None:
     b = table(models=("S", "M", "L"), benchmark="B").assign(compute=lambda t: t.compute * 1e3)
-    assert heard(pd.concat([table(), b]), hold_out=["xl"])[1] == []
+    assert read_warned(pd.concat([table(), b]), hold_out=["xl"])[1] == []
 
 
 def test_a_target_above_the_ladder_is_silent() -> None:
-    assert heard(table(), hold_out=["xl"])[1] == []
+    assert read_warned(table(), hold_out=["xl"])[1] == []
 
 
 def test_6nd() -> None:
@@ -692,19 +686,19 @@ def test_6nd() -> None:
     j = table()["model"].map(dict(zip(MODELS, range(4), strict=True)))
     frame = table(params=n[j], tokens=d[j])
     frame.loc[frame.model != "s", "compute"] = np.nan  # s keeps its own
-    evidence, said = heard(frame)
+    evidence, warned = read_warned(frame)
     np.testing.assert_allclose(evidence.models["compute"], [1e18, *(6 * n[1:] * d[1:])])
-    assert len(said) == 1 and "assumed for 3 models" in said[0]
+    assert len(warned) == 1 and "assumed for 3 models" in warned[0]
 
 
 def test_sparse_items_go_and_other_gaps_stay() -> None:
-    evidence, said = heard(gaps(0.4))
+    evidence, warned = read_warned(gaps(0.4))
     assert list(evidence.benchmarks["A"]["item"].values) == [f"q{i}" for i in range(4, 10)]
     assert evidence.benchmarks["A"]["rate"].notnull().all()
-    assert len(said) == 1
+    assert len(warned) == 1
 
     # Lacking in half of the ladder is not more than half.
-    data = heard(gaps(0.4, lacking=("m", "l")))[0].benchmarks["A"]
+    data = read_warned(gaps(0.4, lacking=("m", "l")))[0].benchmarks["A"]
     gap = np.zeros((10, 4), bool)
     gap[:4, 1:3] = True
     np.testing.assert_array_equal(data["rate"].isnull(), gap)
@@ -713,24 +707,24 @@ def test_sparse_items_go_and_other_gaps_stay() -> None:
 
 def test_targets_do_not_vote_on_items() -> None:
     frame = gaps(0.4, lacking=("l", "xl"))
-    assert heard(frame)[0].benchmarks["A"].sizes["item"] == 10
-    assert heard(frame, hold_out=["xl"])[0].benchmarks["A"].sizes["item"] == 10
-    assert heard(frame, hold_out=["s"])[0].benchmarks["A"].sizes["item"] == 6
+    assert read_warned(frame)[0].benchmarks["A"].sizes["item"] == 10
+    assert read_warned(frame, hold_out=["xl"])[0].benchmarks["A"].sizes["item"] == 10
+    assert read_warned(frame, hold_out=["s"])[0].benchmarks["A"].sizes["item"] == 6
 
 
 def test_a_row_without_result_is_a_missing_cell() -> None:
-    evidence, said = heard(put(table(), 5, n_correct=np.nan, n_trials=np.nan))
+    evidence, warned = read_warned(put(table(), 5, n_correct=np.nan, n_trials=np.nan))
     data = evidence.benchmarks["A"]
     assert np.isnan(data["rate"][1, 1]) and data["n_trials"][1, 1] == 0
     assert "1 row without a result taken as missing." in evidence.notes
-    assert len(said) == 1 and "1 cell of 24" in said[0]
+    assert len(warned) == 1 and "1 cell of 24" in warned[0]
 
 
 def test_a_falling_benchmark_is_a_note_only() -> None:
     frame = table(items=4)
     frame.loc[frame.model == "xl", "n_correct"] = 0
-    evidence, said = heard(frame)
-    assert said == []
+    evidence, warned = read_warned(frame)
+    assert warned == []
     assert evidence.notes == ("A falls along the ladder: l scores 35.0, the largest, xl, 0.0.",)
 
 
@@ -751,7 +745,7 @@ def test_a_falling_benchmark_is_a_note_only() -> None:
 )
 def test_real_tables_agree_with_a_pivot(name: str, benchmarks: list[str] | None) -> None:
     path = DATA / f"{name}.parquet"
-    evidence, _ = heard(path, benchmarks=benchmarks)
+    evidence, _ = read_warned(path, benchmarks=benchmarks)
     frame = pd.read_parquet(path)
     frame = frame[frame.benchmark.isin(list(evidence.benchmarks))]
     rate = frame["score"]
@@ -769,7 +763,7 @@ def test_real_tables_agree_with_a_pivot(name: str, benchmarks: list[str] | None)
         means = table.mean()[data["model"].values].to_numpy(dtype=float)
         np.testing.assert_allclose(data["rate"].mean("item"), means, rtol=1e-12)
         assert (np.diff(data["compute"]) >= 0).all()
-    again, _ = heard(evidence.to_table())
+    again, _ = read_warned(evidence.to_table())
     assert again.digest == evidence.digest
 
 
@@ -778,7 +772,7 @@ def test_every_problem_loads() -> None:
     problems = json.loads((DATA / "problems.json").read_text())
     assert len(problems) == 60
     for problem in problems:
-        evidence, _ = heard(
+        evidence, _ = read_warned(
             DATA / problem["file"],
             benchmarks=[problem["benchmark"]],
             ladder=problem["ladder"],
@@ -799,10 +793,10 @@ def test_every_problem_loads() -> None:
 def test_every_item_may_be_a_benchmark() -> None:
     frame = pd.read_parquet(DATA / "openlm_benchmarks.parquet")
     frame = frame[frame.family == "openlm-rpj"]
-    evidence, _ = heard(frame.assign(benchmark=frame["item"]))
+    evidence, _ = read_warned(frame.assign(benchmark=frame["item"]))
     assert len(evidence.benchmarks) == 46
     assert {data.sizes["item"] for data in evidence.benchmarks.values()} == {1}
-    together, _ = heard(frame)
+    together, _ = read_warned(frame)
     for item in together.benchmarks["OpenLM-46"]["item"].values.tolist():
         xr.testing.assert_identical(
             together.benchmarks["OpenLM-46"].sel(item=[item]), evidence.benchmarks[item]
@@ -811,7 +805,7 @@ def test_every_item_may_be_a_benchmark() -> None:
 
 @pytest.mark.skipif(not DATA.exists(), reason="needs ../shared/data")
 def test_a_real_table_of_many_families_gives_anchors() -> None:
-    evidence, said = heard(
+    evidence, warned = read_warned(
         DATA / "mmlu_pro_families.parquet",
         ladder=["Llama-2-*"],
         hold_out=["Meta-Llama-3-70B"],
@@ -823,18 +817,18 @@ def test_a_real_table_of_many_families_gives_anchors() -> None:
     assert unknown.sum() == 14 and not unknown.iloc[:-14].any()
     data = evidence.benchmarks["MMLU-Pro-5shotCoT"]
     assert data.sizes["item"] == 12032 - 5 and data["chance"].max() == 0.5
-    assert sum("the chance of 7 items of" in text for text in said) == 1
-    assert sum("Items with chance 1 measure nothing" in text for text in said) == 1
+    assert sum("the chance of 7 items of" in text for text in warned) == 1
+    assert sum("Items with chance 1 measure nothing" in text for text in warned) == 1
 
 
 @pytest.mark.skipif(not DATA.exists(), reason="needs ../shared/data")
 def test_a_real_table_with_fractional_counts() -> None:
-    evidence, said = heard(DATA / "opt_bloom_xglm_subtasks.parquet", benchmarks=["bloom*"])
+    evidence, warned = read_warned(DATA / "opt_bloom_xglm_subtasks.parquet", benchmarks=["bloom*"])
     data = evidence.benchmarks["bloom-lmevalrepo-0shot"]
     unknown = data["n_trials"].isnull().any("model")
     assert set(data["item"].values[unknown]) == {"coqa|em", "mc_taco|em"}
     np.testing.assert_allclose(data["rate"].sel(item="coqa|em", model="bloom-560m"), 0.174)
-    assert said[0] == (
+    assert warned[0] == (
         "n_correct is not whole on bloom-lmevalrepo-0shot (items coqa|em): partial credit, all "
         "results of these items are taken as rates without trial count."
     )

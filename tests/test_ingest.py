@@ -264,16 +264,16 @@ WRITERS = {
 }
 
 
-def cells(found, column="n_correct"):
+def cells(result, column="n_correct"):
     """model -> values in the order of items."""
     return {
         str(model): list(part.sort_values("item")[column])
-        for model, part in found.table.groupby("model", observed=True)
+        for model, part in result.table.groupby("model", observed=True)
     }
 
 
-def said(found, text):
-    return any(text in note for note in found.notes)
+def has_note(result, text):
+    return any(text in note for note in result.notes)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -287,14 +287,14 @@ def test_every_format_has_a_writer():
 @pytest.mark.parametrize("name", WRITERS)
 def test_what_was_written_is_read_back(name, tmp_path):
     WRITERS[name](tmp_path)
-    found = ingest(tmp_path, models=MODELS)
-    assert len(found.table) == 18
-    assert cells(found) == {m: list(right.sum(axis=1)) for m, right in RIGHT.items()}
-    assert set(found.table["n_trials"]) == {3.0}
-    assert said(found, f"Format {name}") and said(found, "3 trials per item and model")
+    result = ingest(tmp_path, models=MODELS)
+    assert len(result.table) == 18
+    assert cells(result) == {m: list(right.sum(axis=1)) for m, right in RIGHT.items()}
+    assert set(result.table["n_trials"]) == {3.0}
+    assert has_note(result, f"Format {name}") and has_note(result, "3 trials per item and model")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        evidence = read_table(found.table)
+        evidence = read_table(result.table)
     assert list(evidence.models.index) == list(RIGHT)
     (data,) = evidence.benchmarks.values()
     assert float(data["n_trials"].sum()) == 54
@@ -305,10 +305,10 @@ def test_a_log_that_is_there_twice_counts_once(name, tmp_path):
     """Copied into another folder (under another name where the name is not the model's)."""
     WRITERS[name](tmp_path / "a")
     WRITERS[name](tmp_path / "b")
-    found = ingest([tmp_path / "a", tmp_path / "b"], models=MODELS)
-    assert cells(found) == {m: list(right.sum(axis=1)) for m, right in RIGHT.items()}
-    assert set(found.table["n_trials"]) == {3.0}
-    assert said(found, "54 rows merged that are copies")
+    result = ingest([tmp_path / "a", tmp_path / "b"], models=MODELS)
+    assert cells(result) == {m: list(right.sum(axis=1)) for m, right in RIGHT.items()}
+    assert set(result.table["n_trials"]) == {3.0}
+    assert has_note(result, "54 rows merged that are copies")
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -404,8 +404,8 @@ def test_several_filters_are_refused_and_listed(tmp_path):
         match=r"gsm8k: exact_match \(flexible-extract\), exact_match \(strict-match\)",
     ):
         lm_table(tmp_path, {"gsm8k": rows})
-    found = ingest(tmp_path, models=MODELS, filter="strict-match")
-    assert len(found.table) == 12 and set(found.table["n_correct"]) == {1.0}
+    result = ingest(tmp_path, models=MODELS, filter="strict-match")
+    assert len(result.table) == 12 and set(result.table["n_correct"]) == {1.0}
     assert set(ingest(tmp_path, models=MODELS, filter="flexible-extract").table["score"]) == {0.0}
     with pytest.raises(IngestError, match=r"got 'strict'; there are: flexible-extract, strict"):
         ingest(tmp_path, models=MODELS, filter="strict")
@@ -421,14 +421,14 @@ def test_metrics_in_order_of_preference(tmp_path):
         lm_table(tmp_path, tasks)
     with pytest.raises(IngestError, match="got 'bleu'; there are: acc, acc_norm, exact"):
         ingest(tmp_path, models=MODELS, metric="bleu")
-    found = ingest(tmp_path, models=MODELS, metric=["acc_norm", "f1"])
-    part = {name: rows for name, rows in found.table.groupby("benchmark", observed=True)}
+    result = ingest(tmp_path, models=MODELS, metric=["acc_norm", "f1"])
+    part = {name: rows for name, rows in result.table.groupby("benchmark", observed=True)}
     assert set(part["arc"]["n_correct"]) == {0.0} and set(part["arc"]["chance"]) == {0.25}
     assert set(part["gsm8k"]["n_correct"]) == {1.0} and part["gsm8k"]["chance"].isna().all()
     assert part["squad"]["n_trials"].isna().all()  # partial credit: a rate
     assert sorted(set(part["squad"]["score"])) == [0.25, 0.5, 0.75]
-    assert said(found, "gsm8k: no metric acc_norm, exact_match is used")
-    assert said(found, "squad: scores with partial credit")
+    assert has_note(result, "gsm8k: no metric acc_norm, exact_match is used")
+    assert has_note(result, "squad: scores with partial credit")
 
 
 def test_scores_that_are_no_rates_are_not_offered(tmp_path):
@@ -455,8 +455,8 @@ def test_chance_is_one_of_the_options(tmp_path):
     rows = [lm_row(i, {"acc": 0.0}, options=n) for i, n in enumerate((2, 3, 5))]
     assert cells(lm_table(tmp_path, {"arc": rows}), "chance")["small"] == [1 / 2, 1 / 3, 1 / 5]
     rows = [lm_row(i, {"acc": 1.0, "acc_mutual_info": 0.0}, options=8) for i in range(3)]
-    found = lm_table(tmp_path / "other", {"copa": rows}, metric="acc")
-    assert set(found.table["chance"]) == {1 / 4}
+    result = lm_table(tmp_path / "other", {"copa": rows}, metric="acc")
+    assert set(result.table["chance"]) == {1 / 4}
     rows = [lm_row(i, {"acc": 1.0}, options=1) for i in range(3)]  # lambada: nothing to choose
     assert "chance" not in lm_table(tmp_path / "last", {"lambada": rows}).table
 
@@ -466,18 +466,18 @@ def test_appended_files(tmp_path):
     first = [lm_row(i, {"em": float(i % 2)}, sampled=True, resps=[f"a{i}"]) for i in range(4)]
     second = [lm_row(i, {"em": float(i == 0)}, sampled=True, resps=["b"]) for i in range(4)]
     second[3] = first[3]  # by chance the same answer again: still a trial
-    found = lm_table(tmp_path / "self", {"t": first + first})
-    assert cells(found)["small"] == [0, 1, 0, 1] and set(found.table["n_trials"]) == {1.0}
-    assert said(found, "12 rows merged that are copies")
-    found = lm_table(tmp_path / "sampled", {"t": first + second + first})
-    assert cells(found)["small"] == [1, 1, 0, 2] and set(found.table["n_trials"]) == {2.0}
-    assert said(found, "2 trials per item and model (2 runs that sample)")
+    result = lm_table(tmp_path / "self", {"t": first + first})
+    assert cells(result)["small"] == [0, 1, 0, 1] and set(result.table["n_trials"]) == {1.0}
+    assert has_note(result, "12 rows merged that are copies")
+    result = lm_table(tmp_path / "sampled", {"t": first + second + first})
+    assert cells(result)["small"] == [1, 1, 0, 2] and set(result.table["n_trials"]) == {2.0}
+    assert has_note(result, "2 trials per item and model (2 runs that sample)")
     for row in first + second:
         row["arguments"]["gen_args_0"]["arg_1"] |= {"do_sample": False, "temperature": 0.0}
-    found = lm_table(tmp_path / "greedy", {"t": first + second})
-    assert cells(found)["small"] == [1, 0, 0, 1] and set(found.table["n_trials"]) == {1.0}
-    assert said(found, "12 answers replaced by those of a later run")
-    assert said(found, "(6 had another score)")
+    result = lm_table(tmp_path / "greedy", {"t": first + second})
+    assert cells(result)["small"] == [1, 0, 0, 1] and set(result.table["n_trials"]) == {1.0}
+    assert has_note(result, "12 answers replaced by those of a later run")
+    assert has_note(result, "(6 had another score)")
 
 
 def test_later_runs(tmp_path):
@@ -486,8 +486,8 @@ def test_later_runs(tmp_path):
         for time, score in zip(TIMES, (0.0, 1.0, 0.0), strict=True):
             rows = [lm_row(i, {"em": score}, resps=[time]) for i in range(4)]
             lm_run(tmp_path, model, {"t": rows}, time=time)
-    found = ingest(tmp_path, models=MODELS)
-    assert set(found.table["n_correct"]) == {0.0} and set(found.table["n_trials"]) == {1.0}
+    result = ingest(tmp_path, models=MODELS)
+    assert set(result.table["n_correct"]) == {0.0} and set(result.table["n_trials"]) == {1.0}
     for form in ({"pretrained": "p", "revision": "step9"}, "pretrained=p,revision=step9,dtype=x"):
         folder = tmp_path / f"{type(form).__name__}"
         lm_run(folder, "p", {"t": rows}, config={"model_args": form})
@@ -498,18 +498,18 @@ def test_later_runs(tmp_path):
 def test_repeated_answers(tmp_path):
     """`repeats` keeps all answers but scores one; pass@1 counts all that the filter kept."""
     rows = [lm_row(i, {"em": 1.0}, sampled=True, resps=["a", "b", "c"]) for i in range(3)]
-    found = lm_table(tmp_path / "first", {"gsm8k": rows})
-    assert set(found.table["n_trials"]) == {1.0}
-    assert said(found, "keep 3 answers per item, but the filter scores one")
+    result = lm_table(tmp_path / "first", {"gsm8k": rows})
+    assert set(result.table["n_trials"]) == {1.0}
+    assert has_note(result, "keep 3 answers per item, but the filter scores one")
     code = [
         lm_row(i, {"pass@1": i / 4, "pass@2": 1.0}, resps="abcd", kept="abcd", sampled=True)
         for i in range(4)
     ]
-    found = lm_table(tmp_path / "code", {"humaneval": code}, metric="pass@1")
-    assert cells(found)["small"] == [0, 1, 2, 3] and set(found.table["n_trials"]) == {4.0}
-    assert said(found, "the score averages 4 answers")
-    found = ingest(tmp_path / "code", models=MODELS, metric="pass@2")
-    assert set(found.table["n_trials"]) == {1.0}
+    result = lm_table(tmp_path / "code", {"humaneval": code}, metric="pass@1")
+    assert cells(result)["small"] == [0, 1, 2, 3] and set(result.table["n_trials"]) == {4.0}
+    assert has_note(result, "the score averages 4 answers")
+    result = ingest(tmp_path / "code", models=MODELS, metric="pass@2")
+    assert set(result.table["n_trials"]) == {1.0}
 
 
 def test_item_names(tmp_path):
@@ -518,13 +518,13 @@ def test_item_names(tmp_path):
     row = lm_row(0, {"acc": 1.0}, options=4, doc=document)
     for key in ("doc_hash", "metrics", "filter"):
         del row[key]
-    found = lm_table(tmp_path / "old", {"t": [row]})
+    result = lm_table(tmp_path / "old", {"t": [row]})
     # Written by lm_eval 0.4.13 for this document.
     real = "fc60158a71e137b8e39d324f891acc664aed1803b0f1baf765dc005b1dea37ff"
-    assert set(found.table["item"]) == {real}
+    assert set(result.table["item"]) == {real}
     rows = [lm_row(i, {"acc": float(i)}, doc_hash="h") for i in (0, 1)]
-    found = lm_table(tmp_path / "double", {"t": rows + rows})
-    assert cells(found, "item")["small"] == ["h", "h#2"] and cells(found)["small"] == [0, 1]
+    result = lm_table(tmp_path / "double", {"t": rows + rows})
+    assert cells(result, "item")["small"] == ["h", "h#2"] and cells(result)["small"] == [0, 1]
 
 
 def test_damage_of_lm_eval_logs(tmp_path):
@@ -570,7 +570,7 @@ def test_other_numbers_of_examples_are_said(tmp_path):
     rows = [lm_row(i, {"acc": 1.0}) for i in range(4)]
     for model, shots in zip(RIGHT, (0, 5, 5), strict=True):
         lm_run(tmp_path, model, {"t": rows}, **{"n-shot": {"t": shots}})
-    assert said(ingest(tmp_path, models=MODELS), "(n-shot 0, 5): such scores do not compare")
+    assert has_note(ingest(tmp_path, models=MODELS), "(n-shot 0, 5): such scores do not compare")
 
 
 # ---------------------------------------------------------------------------------------------
@@ -587,10 +587,10 @@ def test_inspect_scores(method, tmp_path):
     samples.append(inspect_sample("q/8", 1, {"s": "C"}, "u8", error="out of memory"))
     for model in RIGHT:
         inspect_log(tmp_path / f"{model}.eval", model, samples, method=method)
-    found = ingest(tmp_path, models=MODELS)
-    assert cells(found)["small"] == [1, 0, 0, 1, 0, 1, 0, 1]
-    assert set(found.table["chance"]) == {0.25}
-    assert said(found, "3 answers without a score left out")
+    result = ingest(tmp_path, models=MODELS)
+    assert cells(result)["small"] == [1, 0, 0, 1, 0, 1, 0, 1]
+    assert set(result.table["chance"]) == {0.25}
+    assert has_note(result, "3 answers without a score left out")
 
 
 def test_inspect_partial_credit_and_scores_of_parts(tmp_path):
@@ -601,8 +601,8 @@ def test_inspect_partial_credit_and_scores_of_parts(tmp_path):
         inspect_log(tmp_path / f"{model}.eval", model, samples)
     with pytest.raises(IngestError, match="task: s/a, s/b, t"):
         ingest(tmp_path, models=MODELS)
-    found = ingest(tmp_path, models=MODELS, metric="t")
-    assert cells(found, "score")["small"] == [1, 0.5, 0] and "n_trials" not in found.table
+    result = ingest(tmp_path, models=MODELS, metric="t")
+    assert cells(result, "score")["small"] == [1, 0.5, 0] and "n_trials" not in result.table
     assert cells(ingest(tmp_path, models=MODELS, metric="s/a"), "score")["small"] == [0, 0.5, 1]
 
 
@@ -617,18 +617,18 @@ def test_inspect_runs(tmp_path):
         inspect_log(tmp_path / "a" / f"1{model}.eval", model, samples("x", 2), status="error")
         both = samples("x", 2) + samples("y")[2:]
         inspect_log(tmp_path / "a" / f"2{model}.eval", model, both, created="2026-01-02")
-    found = ingest(tmp_path / "a", models=MODELS)
-    assert set(found.table["n_trials"]) == {1.0} and len(found.table) == 12
-    assert said(found, "did not finish (error)")
+    result = ingest(tmp_path / "a", models=MODELS)
+    assert set(result.table["n_trials"]) == {1.0} and len(result.table) == 12
+    assert has_note(result, "did not finish (error)")
     for folder, config, trials in (("b", {}, 2.0), ("c", {"temperature": 0.0}, 1.0)):
         for model in RIGHT:
             for day, right in ((1, "I"), (2, "C")):
                 path = tmp_path / folder / f"{day}{model}.eval"
                 about = {"created": f"2026-01-0{day}", "config": config}
                 inspect_log(path, model, samples(f"{day}", right=right), **about)
-        found = ingest(tmp_path / folder, models=MODELS)
-        assert set(found.table["n_correct"]) == {1.0}
-        assert set(found.table["n_trials"]) == {trials}
+        result = ingest(tmp_path / folder, models=MODELS)
+        assert set(result.table["n_correct"]) == {1.0}
+        assert set(result.table["n_trials"]) == {trials}
 
 
 def test_inspect_logs_of_other_shapes(tmp_path):
@@ -669,11 +669,11 @@ def test_helm_entries(tmp_path):
         helm_run(tmp_path, model, entries, method="multiple_choice_joint", name="task:subject=b")
     with pytest.raises(IngestError, match=r": exact_match, quasi_exact_match$"):
         ingest(tmp_path, models=MODELS)
-    found = ingest(tmp_path, models=MODELS, metric="exact_match")
-    assert cells(found)["small"] == [1, 0, 1, 0] and set(found.table["chance"]) == {0.25}
-    assert set(found.table["benchmark"]) == {"task"}
-    assert set(found.table["subset"]) == {"subject=a", "subject=b"}
-    assert set(found.table["item"]) == {f"subject={s}/id{n}" for s in "ab" for n in (0, 1)}
+    result = ingest(tmp_path, models=MODELS, metric="exact_match")
+    assert cells(result)["small"] == [1, 0, 1, 0] and set(result.table["chance"]) == {0.25}
+    assert set(result.table["benchmark"]) == {"task"}
+    assert set(result.table["subset"]) == {"subject=a", "subject=b"}
+    assert set(result.table["item"]) == {f"subject={s}/id{n}" for s in "ab" for n in (0, 1)}
     next(tmp_path.rglob("run_spec.json")).unlink()
     with pytest.raises(IngestError, match=r"per_instance_stats.json: expected run_spec.json besi"):
         ingest(tmp_path, models=MODELS, metric="exact_match")
@@ -692,9 +692,9 @@ def test_opencompass_layouts(tmp_path):
         "0": {"origin_prediction": labels, "correct": True},
         "1": {"origin_prediction": labels, "is_correct": 0},
     }
-    found = ingest(opencompass(tmp_path / "a", {"details": details}), models=MODELS)
-    assert cells(found)["small"] == [1, 0] and set(found.table["chance"]) == {0.5}
-    assert cells(found, "item")["small"] == ["0", "1"]
+    result = ingest(opencompass(tmp_path / "a", {"details": details}), models=MODELS)
+    assert cells(result)["small"] == [1, 0] and set(result.table["chance"]) == {0.5}
+    assert cells(result, "item")["small"] == ["0", "1"]
     equal = {
         "type": "GEN",
         "0": {"predictions": "A", "references": "A"},
@@ -725,8 +725,8 @@ def test_evalplus_names_and_scores(tmp_path):
     with pytest.raises(IngestError, match="Mbpp: base, plus"):
         ingest(tmp_path, models=models)
     assert cells(ingest(tmp_path, models=models, metric="base"))["org/small-7b"] == [2, 0]
-    found = ingest(tmp_path, models=models, metric="plus")
-    assert cells(found) == {model: [1, 0] for model in models["model"]}  # plus needs base
+    result = ingest(tmp_path, models=models, metric="plus")
+    assert cells(result) == {model: [1, 0] for model in models["model"]}  # plus needs base
     dump(tmp_path / "old_eval_results.json", {"eval": {"HumanEval/0": {"nfiles": 1, "base": []}}})
     with pytest.raises(IngestError, match=r"old_eval_results.json, HumanEval/0: expected a list"):
         ingest(tmp_path, models=models, metric="plus")
@@ -738,19 +738,19 @@ def test_every_eval_ever_rows(tmp_path):
         rows = []
         for n in range(4):
             about = {"digest": f"h{n}", "epoch": 0}
-            asked = {"raw": "q", "reference": ["a"], "choices": ["a", "b", "c", "d"]}
+            question = {"raw": "q", "reference": ["a"], "choices": ["a", "b", "c", "d"]}
             identity = (n + place) % 4
-            rows.append(eee_row(model, identity, n < 2, input=asked, **about))
-            rows.append(eee_row(model, identity, 0, metric="acc_norm", input=asked, **about))
+            rows.append(eee_row(model, identity, n < 2, input=question, **about))
+            rows.append(eee_row(model, identity, 0, metric="acc_norm", input=question, **about))
         rows[-2]["error"] = "refused"
         dump_lines(tmp_path / f"{place}_samples.jsonl", rows)
     with pytest.raises(IngestError, match="task: acc, acc_norm"):
         ingest(tmp_path, models=MODELS)
-    found = ingest(tmp_path, models=MODELS, metric="acc")
-    assert cells(found, "item")["large"] == ["h0", "h1", "h2"]
-    assert cells(found)["large"] == [1, 1, 0] and set(found.table["chance"]) == {0.25}
-    assert said(found, "items are named by sample_hash")
-    assert said(found, "3 answers without a score")
+    result = ingest(tmp_path, models=MODELS, metric="acc")
+    assert cells(result, "item")["large"] == ["h0", "h1", "h2"]
+    assert cells(result)["large"] == [1, 1, 0] and set(result.table["chance"]) == {0.25}
+    assert has_note(result, "items are named by sample_hash")
+    assert has_note(result, "3 answers without a score")
 
 
 # ---------------------------------------------------------------------------------------------
@@ -841,8 +841,8 @@ def test_command(suffix, tmp_path, capsys):
     out = tmp_path / "new" / f"evidence.{suffix}"
     options = ["ingest", str(tmp_path / "logs"), "--models", str(tmp_path / "models.csv")]
     assert main([*options, "--out", str(out)]) == 0
-    shown = capsys.readouterr()
-    assert "written: 18 rows" in shown.out and "note: task: 3 trials per item" in shown.err
+    listed = capsys.readouterr()
+    assert "written: 18 rows" in listed.out and "note: task: 3 trials per item" in listed.err
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         (data,) = read_table(out).benchmarks.values()

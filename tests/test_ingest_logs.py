@@ -26,17 +26,17 @@ def read(name, part="", **options):
     return ingest(FOLDER[name] / part, models=MODELS, **options)
 
 
-def totals(found):
+def totals(result):
     """(benchmark, model) -> items, right answers, trials."""
-    cells = found.table.groupby(["benchmark", "model"], observed=True)
+    cells = result.table.groupby(["benchmark", "model"], observed=True)
     return {
         key: (len(rows), int(rows["n_correct"].sum()), int(rows["n_trials"].sum()))
         for key, rows in cells
     }
 
 
-def said(found, text):
-    return any(text in note for note in found.notes)
+def has_note(result, text):
+    return any(text in note for note in result.notes)
 
 
 def test_every_format_is_there():
@@ -48,10 +48,10 @@ def test_every_format_is_there():
 
 
 def test_lm_eval():
-    found = read("lm-eval", metric="acc", filter="strict")
+    result = read("lm-eval", metric="acc", filter="strict")
     # Both tasks are of one group: 1 of 4 under choose, 4 of 4 under write.
-    assert totals(found) == {("both", model): (8, 5, 8) for model in ("org/small", "org/large")}
-    chance = found.table.query("subset == 'choose' and model == 'org/small'")["chance"]
+    assert totals(result) == {("both", model): (8, 5, 8) for model in ("org/small", "org/large")}
+    chance = result.table.query("subset == 'choose' and model == 'org/small'")["chance"]
     assert sorted(chance) == [1 / 5, 1 / 4, 1 / 3, 1 / 2]
     assert set(read("lm-eval", metric="acc", filter="loose").table["n_correct"]) == {0.0, 1.0}
     with pytest.raises(IngestError, match=r"choose: acc, acc_norm; write: exact_match \(loose\)"):
@@ -60,23 +60,23 @@ def test_lm_eval():
 
 def test_inspect():
     # Answers go A B C A: right where they are A.
-    found = read("inspect", metric="match")
+    result = read("inspect", metric="match")
     for model in ("mockllm/small", "mockllm/large"):
-        assert totals(found)["chosen", model] == (2, 2, 4)
-        assert totals(found)["free", model] == (2, 1, 2)
-    assert set(found.table.query("benchmark == 'chosen'")["chance"]) == {0.25}
-    assert said(found, "chosen: 2 trials per item and model (2 epochs in a run)")
+        assert totals(result)["chosen", model] == (2, 2, 4)
+        assert totals(result)["free", model] == (2, 1, 2)
+    assert set(result.table.query("benchmark == 'chosen'")["chance"]) == {0.25}
+    assert has_note(result, "chosen: 2 trials per item and model (2 epochs in a run)")
 
 
 def test_helm():
-    found = read("helm", metric="exact_match")
+    result = read("helm", metric="exact_match")
     # Two train trials; the perturbed copies are left out.
-    assert totals(found) == {
+    assert totals(result) == {
         ("simple_mcqa", "simple/model1"): (2, 0, 4),
         ("simple_mcqa", "org/toy-large"): (2, 2, 4),
     }
-    assert set(found.table["item"]) == {"id60", "id38"} and set(found.table["chance"]) == {0.5}
-    assert "subset" not in found.table  # the perturbation is no part of the benchmark
+    assert set(result.table["item"]) == {"id60", "id38"} and set(result.table["chance"]) == {0.5}
+    assert "subset" not in result.table  # the perturbation is no part of the benchmark
 
 
 def test_evalplus():
@@ -91,8 +91,8 @@ def test_evalplus():
                 ("org/large_70b", large),
             )
         }
-    found = read("evalplus", metric="plus", filter="none")
-    small = found.table.query("benchmark == 'HumanEval' and model == 'org/small-7b'")
+    result = read("evalplus", metric="plus", filter="none")
+    small = result.table.query("benchmark == 'HumanEval' and model == 'org/small-7b'")
     assert dict(zip(small["item"], small["n_correct"], strict=True)) == {
         "HumanEval/0": 2,
         "HumanEval/1": 1,
@@ -105,16 +105,16 @@ def test_evalplus_tells_raw_from_sanitized_code(tmp_path):
         read("evalplus", "humaneval")
     for path in (FOLDER["evalplus"] / "humaneval").glob("*.raw_eval_results.json"):
         shutil.copy(path, tmp_path)
-    found = ingest(tmp_path, models=MODELS, metric="base", filter="raw")
-    assert set(totals(found).values()) == {(3, 0, 9)}
+    result = ingest(tmp_path, models=MODELS, metric="base", filter="raw")
+    assert set(totals(result).values()) == {(3, 0, 9)}
     path = FOLDER["evalplus"] / "humaneval" / "org--small-7b_vllm_temp_0.8_eval_results.json"
     for name in ("x-sanitized", "x.raw-sanitized"):
         shutil.copy(path, tmp_path / f"{name}_eval_results.json")
     models = pd.concat([MODELS, pd.DataFrame({"model": ["x"], "compute": 1.0})])
     for raw in tmp_path.glob("*.raw_eval*"):
         raw.unlink()
-    found = ingest(tmp_path, models=models, metric="plus", filter="sanitized")
-    assert totals(found) == {("HumanEval", "x"): (3, 5, 9)}
+    result = ingest(tmp_path, models=models, metric="plus", filter="sanitized")
+    assert totals(result) == {("HumanEval", "x"): (3, 5, 9)}
 
 
 def test_evalplus_temperatures(tmp_path):
@@ -123,13 +123,13 @@ def test_evalplus_temperatures(tmp_path):
     greedy = json.loads(path.read_text())
     greedy["eval"] = {task: answers[:1] for task, answers in greedy["eval"].items()}
     (tmp_path / "org--small-7b_hf_temp_0.0_eval_results.json").write_text(json.dumps(greedy))
-    found = ingest(tmp_path, models=MODELS, metric="base")
-    assert said(found, "of org/small-7b were drawn at several temperatures (0.0, 0.8)")
+    result = ingest(tmp_path, models=MODELS, metric="base")
+    assert has_note(result, "of org/small-7b were drawn at several temperatures (0.0, 0.8)")
 
 
 def test_opencompass():
-    found = read("opencompass")
-    assert totals(found) == {
+    result = read("opencompass")
+    assert totals(result) == {
         (benchmark, f"toy-{model}"): counts
         for benchmark, small, large in (
             ("plain", (5, 3, 5), (5, 4, 5)),
@@ -141,12 +141,12 @@ def test_opencompass():
         )
         for model, counts in (("small", small), ("large", large))
     }
-    table = found.table.set_index("benchmark")
+    table = result.table.set_index("benchmark")
     assert set(table.loc["plain_3", "item"]) == set("01234")
     assert set(table.loc["details_3", "item"]) == {f"details_3_test_{n}" for n in range(5)}
     assert set(table.loc["ppl_3", "chance"]) == {0.25}
-    assert said(found, "plain_3: 3 trials per item and model (3 replicas in a run)")
-    assert said(found, "ppl_3: 20 rows merged that are copies")  # a perplexity is no draw
+    assert has_note(result, "plain_3: 3 trials per item and model (3 replicas in a run)")
+    assert has_note(result, "ppl_3: 20 rows merged that are copies")  # a perplexity is no draw
 
 
 def test_opencompass_infers_no_more_than_the_accuracy_bears_out(tmp_path):
@@ -162,17 +162,19 @@ def test_opencompass_infers_no_more_than_the_accuracy_bears_out(tmp_path):
 
 
 def test_every_eval_ever():
-    found = read("every-eval-ever", "from-lm-eval", metric="acc", filter="strict")
+    result = read("every-eval-ever", "from-lm-eval", metric="acc", filter="strict")
     for model in ("org/small", "org/large"):
-        assert totals(found)["choose", model] == (4, 1, 4)
-        assert totals(found)["write", model] == (4, 4, 4)
+        assert totals(result)["choose", model] == (4, 1, 4)
+        assert totals(result)["write", model] == (4, 4, 4)
     # Four rows per sample, all with the score of the first, are one trial.
-    found = read("every-eval-ever", "from-helm")
-    assert {key[1]: value for key, value in totals(found).items()} == {
+    result = read("every-eval-ever", "from-helm")
+    assert {key[1]: value for key, value in totals(result).items()} == {
         "simple/model1": (2, 0, 2),
         "org/toy-large": (2, 1, 2),
     }
-    assert said(found, "rows of org/toy-large that only repeat the score of a sample count once")
+    assert has_note(
+        result, "rows of org/toy-large that only repeat the score of a sample count once"
+    )
 
 
 # ---------------------------------------------------------------------------------------------
@@ -251,8 +253,8 @@ def rewrite(path, change):
 def test_the_command_reads_several_models(name, logs, capsys):
     folder, _ = logs(name)
     assert command(folder, name) == 0
-    shown = capsys.readouterr()
-    assert f"note: Format {name}" in shown.err and "written: " in shown.out
+    listed = capsys.readouterr()
+    assert f"note: Format {name}" in listed.err and "written: " in listed.out
     table = pd.read_parquet(folder.parent / "out.parquet")
     assert table["model"].nunique() == {"evalplus": 3, "every-eval-ever": 4}.get(name, 2)
 

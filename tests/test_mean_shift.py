@@ -72,9 +72,9 @@ def test_agrees_where_many_items_are_equal(trials, options):
     # Few trials put the items on a coarse lattice: repeated rows and exact ties everywhere.
     rng = np.random.default_rng(trials)
     x = exact_sums(smooth_over_ladder(simulated_rates(rng, 600, n_models=5, trials=trials)))
-    found = ImprovedMeanShift(min_cluster_size=5, **options).fit(x)
+    result = ImprovedMeanShift(min_cluster_size=5, **options).fit(x)
     expected = algorithm_1(x, 5, options.get("quantile", 0.1), options.get("max_radius"))
-    np.testing.assert_array_equal(found.labels_, expected)
+    np.testing.assert_array_equal(result.labels_, expected)
 
 
 @pytest.mark.parametrize("bandwidth", [0.05, 0.2, 0.6])
@@ -90,15 +90,15 @@ def test_clusters_are_tight_large_and_numbered_without_gaps():
     rates = simulated_rates(np.random.default_rng(seed(3)), 1000)
     rates[::10] = 0
     x = smooth_over_ladder(rates)
-    found = ImprovedMeanShift(min_cluster_size=15).fit(x)
-    labels = found.labels_
-    assert found.zero_mask_[::10].all() and (labels[found.zero_mask_] == -1).all()
-    assert found.radius_ <= 0.3
+    result = ImprovedMeanShift(min_cluster_size=15).fit(x)
+    labels = result.labels_
+    assert result.zero_mask_[::10].all() and (labels[result.zero_mask_] == -1).all()
+    assert result.radius_ <= 0.3
     clustered = labels >= 0
     size = np.bincount(labels[clustered])
-    assert size.min() >= 15 and len(size) == len(found.cluster_centers_)
-    distance = np.linalg.norm(x[clustered] - found.cluster_centers_[labels[clustered]], axis=1)
-    assert distance.max() <= found.radius_ + 1e-8
+    assert size.min() >= 15 and len(size) == len(result.cluster_centers_)
+    distance = np.linalg.norm(x[clustered] - result.cluster_centers_[labels[clustered]], axis=1)
+    assert distance.max() <= result.radius_ + 1e-8
 
 
 def test_equal_rows_give_their_own_clusters_when_the_bandwidth_is_zero():
@@ -111,8 +111,8 @@ def test_equal_rows_give_their_own_clusters_when_the_bandwidth_is_zero():
 
 @pytest.mark.parametrize("x", [np.zeros((20, 3)), np.full((5, 3), 0.5)])
 def test_nothing_to_cluster(x):
-    found = ImprovedMeanShift().fit(x)
-    assert (found.labels_ == -1).all() and found.cluster_centers_.shape == (0, 3)
+    result = ImprovedMeanShift().fit(x)
+    assert (result.labels_ == -1).all() and result.cluster_centers_.shape == (0, 3)
 
 
 def test_labels_follow_the_items_when_they_are_reordered():

@@ -96,21 +96,21 @@ def test_measuring_adds_binomial_noise(fitted):
 
 
 def test_the_median_run_lies_in_the_middle_and_is_not_flagged(fitted):
-    seen = monitor(fitted, median_run(fitted), TARGET)
-    assert not seen.flagged
-    assert seen.checkpoints["pit"].between(0.2, 0.8).all()
-    assert np.abs(seen.looks["behind"]).max() < 0.05
-    assert list(seen.looks["training"]) == pytest.approx(LOOKS / TARGET)
-    assert (seen.looks["p_run"] > 0.5).all()
+    result = monitor(fitted, median_run(fitted), TARGET)
+    assert not result.flagged
+    assert result.checkpoints["pit"].between(0.2, 0.8).all()
+    assert np.abs(result.looks["behind"]).max() < 0.05
+    assert list(result.looks["training"]) == pytest.approx(LOOKS / TARGET)
+    assert (result.looks["p_run"] > 0.5).all()
 
 
 @pytest.mark.parametrize("behind", [0.9, 1.2])
 def test_a_run_far_behind_is_flagged_as_behind_by_its_decades(fitted, behind):
-    seen = monitor(fitted, median_run(fitted, behind), TARGET)
-    last = seen.looks.iloc[-1]
-    assert last.flag == "behind" and seen.flagged
+    result = monitor(fitted, median_run(fitted, behind), TARGET)
+    last = result.looks.iloc[-1]
+    assert last.flag == "behind" and result.flagged
     assert last.behind == pytest.approx(behind, rel=0.3)
-    before, after = (seen.forecast.groupby("benchmark")["mean"].nth(i) for i in (0, -1))
+    before, after = (result.forecast.groupby("benchmark")["mean"].nth(i) for i in (0, -1))
     assert (after.to_numpy() < before.to_numpy() - 0.05).all()
 
 
@@ -119,8 +119,8 @@ def test_a_benchmark_that_jumps_alone_departs(fitted):
     z = np.arcsin(np.sqrt(run["score"]))
     up = np.where(run["benchmark"] == fitted.benchmarks[0], 0.25, 0.0)
     run["score"] = np.sin(z + up * (run["compute"] == LOOKS[2])) ** 2
-    seen = monitor(fitted, run, TARGET)
-    assert list(seen.looks["flag"]) == ["", "", "departs", "departs"]
+    result = monitor(fitted, run, TARGET)
+    assert list(result.looks["flag"]) == ["", "", "departs", "departs"]
 
 
 def test_runs_of_the_model_are_flagged_at_the_stated_rate_over_the_whole_run(fitted):
@@ -135,9 +135,9 @@ def test_runs_of_the_model_are_flagged_at_the_stated_rate_over_the_whole_run(fit
         z = drawn[draw] + noise[draw] * rng.standard_normal(drawn.shape[1:])
         rate = rng.binomial(2000, np.sin(z) ** 2) / 2000
         run = table(fitted, rate).assign(n_correct=lambda t: t["score"] * 2000, n_trials=2000)
-        seen = monitor(fitted, run, TARGET, alpha=alpha)
-        flagged += seen.flagged
-        inside.append(seen.checkpoints["pit"].between(0.05, 0.95).mean())
+        result = monitor(fitted, run, TARGET, alpha=alpha)
+        flagged += result.flagged
+        inside.append(result.checkpoints["pit"].between(0.05, 0.95).mean())
     # 0.2 within 3.3 standard errors; four looks at 0.2 each would flag far more.
     assert 0.095 < flagged / runs < 0.305
     assert 0.85 < np.mean(inside) < 0.95
@@ -163,8 +163,8 @@ def test_a_finished_run_leaves_only_its_evaluation_open(fitted):
     compute = np.array([TARGET])
     run = median_run(fitted, 0.1, compute).assign(n_trials=100_000)
     run["n_correct"] = run["score"] * run["n_trials"]
-    seen = monitor(fitted, run, TARGET, lag=0.5)
-    after = seen.forecast[seen.forecast["compute"] == TARGET].set_index("benchmark")
+    result = monitor(fitted, run, TARGET, lag=0.5)
+    after = result.forecast[result.forecast["compute"] == TARGET].set_index("benchmark")
     score = run.set_index("benchmark")["score"]
     np.testing.assert_allclose(after["q50"].loc[score.index], score, atol=0.01)
     assert (after["sd"] < 0.02).all()  # two scatters of tau
@@ -194,13 +194,13 @@ def test_an_assumed_lag_explains_a_late_run(fitted):
 def test_the_lag_is_found_in_an_earlier_run(fitted):
     compute = 1e23 * np.array([0.1, 0.2, 0.5, 0.8])
     finished = median_run(fitted, 0.0, np.array([1e23]))
-    found = {}
+    estimates = {}
     for lag in (0.1, 0.6):
         reference = pd.concat([median_run(fitted, lag, compute), finished])
         mean, sd = estimate_lag(fitted, reference)
-        found[lag] = mean
+        estimates[lag] = mean
         assert abs(mean - lag) < 2 * sd + 0.02 and 0 < sd < 0.3
-    assert found[0.6] - found[0.1] > 0.25
+    assert estimates[0.6] - estimates[0.1] > 0.25
     with pytest.raises(ValueError, match="its finished model, got one compute"):
         estimate_lag(fitted, finished)
 
@@ -208,12 +208,12 @@ def test_the_lag_is_found_in_an_earlier_run(fitted):
 def test_items_are_averaged(tmp_path):
     rows = [("b", 1e22, 3, 4), ("b", 1e22, 1, 4), ("b", 1e21, 0, 4), ("b", 1e21, 2, 4)]
     items = pd.DataFrame(rows, columns=["benchmark", "compute", "n_correct", "n_trials"])
-    seen = read_checkpoints(items)
-    assert seen["rate"].tolist() == [0.25, 0.5] and seen["trials"].tolist() == [8, 8]
+    result = read_checkpoints(items)
+    assert result["rate"].tolist() == [0.25, 0.5] and result["trials"].tolist() == [8, 8]
     for suffix, write in (("csv", items.to_csv), ("parquet", items.to_parquet)):
         write(tmp_path / f"c.{suffix}", index=False)
         pd.testing.assert_frame_equal(
-            read_checkpoints(tmp_path / f"c.{suffix}"), seen, check_dtype=False
+            read_checkpoints(tmp_path / f"c.{suffix}"), result, check_dtype=False
         )
 
 
@@ -241,7 +241,7 @@ def test_bad_checkpoints_are_refused(fitted, change, message):
 
 
 @pytest.mark.parametrize(
-    ("asked", "message"),
+    ("arguments", "message"),
     [
         ({"alpha": 0.0}, r"alpha in \(0, 1\)"),
         ({"lag_sd": -1.0}, "lag_sd >= 0"),
@@ -250,16 +250,16 @@ def test_bad_checkpoints_are_refused(fitted, change, message):
         ({"planned": [2 * TARGET]}, "checkpoints up to the target's"),
     ],
 )
-def test_bad_settings_are_refused(fitted, asked, message):
+def test_bad_settings_are_refused(fitted, arguments, message):
     with pytest.raises(ValueError, match=message):
-        monitor(fitted, median_run(fitted), TARGET, **asked)
+        monitor(fitted, median_run(fitted), TARGET, **arguments)
 
 
 def test_an_unconverged_posterior_is_said_in_object_and_picture(fitted):
-    seen = monitor(unconverged(fitted), median_run(fitted), TARGET)
-    assert json.loads(seen.to_json())["failed_checks"] == ["r_hat 1.234"]
-    assert "unconverged: r_hat 1.234" in monitor_figure(seen)._suptitle.get_text()
-    sound = replace(seen, failed_checks=())
+    result = monitor(unconverged(fitted), median_run(fitted), TARGET)
+    assert json.loads(result.to_json())["failed_checks"] == ["r_hat 1.234"]
+    assert "unconverged: r_hat 1.234" in monitor_figure(result)._suptitle.get_text()
+    sound = replace(result, failed_checks=())
     assert monitor_figure(sound)._suptitle is None
 
 
@@ -275,15 +275,15 @@ def test_a_score_without_a_count_is_as_noisy_as_the_largest_ladder_model_s(fitte
 
 def test_command_answers_from_the_saved_posterior(fitted, saved, tmp_path, capsys):
     median_run(fitted, 0.9).to_csv(tmp_path / "run.csv", index=False)
-    asked = ["monitor", str(saved), str(tmp_path / "run.csv"), "--out", str(tmp_path / "out")]
-    assert main([*asked, "--json", "--planned", "7e23", "1e24"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["target_compute"] == TARGET and told["planned"] == 6
-    assert told["flagged"] and told["looks"][-1]["flag"] == "behind"
-    assert told["checkpoints"][0]["trials"] > 0  # assumed
+    arguments = ["monitor", str(saved), str(tmp_path / "run.csv"), "--out", str(tmp_path / "out")]
+    assert main([*arguments, "--json", "--planned", "7e23", "1e24"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["target_compute"] == TARGET and printed["planned"] == 6
+    assert printed["flagged"] and printed["looks"][-1]["flag"] == "behind"
+    assert printed["checkpoints"][0]["trials"] > 0  # assumed
     assert (tmp_path / "out" / "monitor.png").stat().st_size > 10_000
     assert len(pd.read_csv(tmp_path / "out" / "checkpoints.csv")) == 8
-    assert main([*asked, "--lag", "0.9", "0.1"]) == 0
+    assert main([*arguments, "--lag", "0.9", "0.1"]) == 0
     out = capsys.readouterr().out
     assert "0.90 ± 0.10 decades" in out and "position" in out and "updated" in out
 
@@ -291,8 +291,8 @@ def test_command_answers_from_the_saved_posterior(fitted, saved, tmp_path, capsy
 def test_command_says_when_the_posterior_is_unconverged(fitted, tmp_path, capsys):
     unconverged(fitted).save(tmp_path / "p.nc")
     median_run(fitted).to_csv(tmp_path / "run.csv", index=False)
-    asked = ["monitor", str(tmp_path / "p.nc"), str(tmp_path / "run.csv")]
-    assert main([*asked, "--target-compute", "1e24"]) == 0
+    arguments = ["monitor", str(tmp_path / "p.nc"), str(tmp_path / "run.csv")]
+    assert main([*arguments, "--target-compute", "1e24"]) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert out.count("unconverged: r_hat 1.234") == 3  # every table says so
 
@@ -301,11 +301,11 @@ def test_command_refuses_in_a_sentence(fitted, saved, tmp_path, capsys):
     run = str(tmp_path / "run.csv")
     median_run(fitted).to_csv(run, index=False)
     (tmp_path / "run.xlsx").write_bytes(b"PK")
-    for asked, message in (
+    for arguments, message in (
         ([run, "--lag", "1", "2", "3"], "expected --lag MEAN"),
         ([run, "--lag", "1", "--reference", run], "expected --lag or --reference"),
         ([str(tmp_path / "run.xlsx")], "expected a .parquet"),
         ([str(tmp_path / "none.csv")], "no such table"),
     ):
-        assert main(["monitor", str(saved), *asked]) == 2
+        assert main(["monitor", str(saved), *arguments]) == 2
         assert message in capsys.readouterr().err

@@ -46,19 +46,19 @@ def test_data_that_say_nothing_reduce_nothing_however_many():
 
 
 def test_a_run_near_the_target_is_worth_more_than_a_tiny_one(fitted):
-    found = next_run(fitted, TARGET, candidates=[1e19, 1e22, 5e23])
-    reduction = found.table["reduction"].to_numpy()
+    result = next_run(fitted, TARGET, candidates=[1e19, 1e22, 5e23])
+    reduction = result.table["reduction"].to_numpy()
     assert reduction[0] < 0.15 and reduction[2] > 0.3
     assert reduction[0] < reduction[1] < reduction[2]
-    assert found.best["compute"] == 5e23
-    after = found.table["sd_before"] * np.sqrt(1 - reduction)
-    np.testing.assert_allclose(found.table["sd_after"], after, rtol=1e-9)
+    assert result.best["compute"] == 5e23
+    after = result.table["sd_before"] * np.sqrt(1 - reduction)
+    np.testing.assert_allclose(result.table["sd_after"], after, rtol=1e-9)
 
 
 def test_the_sd_now_is_the_forecasts(fitted):
-    found = next_run(fitted, TARGET)
+    result = next_run(fitted, TARGET)
     variance = float(fitted.forecast(TARGET).draws["score"].var(("chain", "draw")).mean())
-    assert found.table["sd_before"].iloc[0] == pytest.approx(np.sqrt(variance), rel=0.1)
+    assert result.table["sd_before"].iloc[0] == pytest.approx(np.sqrt(variance), rel=0.1)
     name = fitted.benchmarks[1]
     alone = next_run(fitted, TARGET, benchmarks=[name])
     sd = fitted.forecast(TARGET).summary().set_index("benchmark").loc[name, "sd"]
@@ -92,21 +92,21 @@ def test_an_anchor_is_offered_where_there_is_a_mapping(fitted, monkeypatch):
     ends = np.full((len(target), 2), [0.0, 0.999])
     # The rest's rate is the target's score itself: the anchor would tell nearly all.
     rng = np.random.default_rng(seed(0))
-    telling = Mapping.of(0.5, ends, np.repeat(target, 2, axis=1), np.empty((0, 3)), 0.04, rng)
-    monkeypatch.setattr(Fit, "mapping", lambda self, b: telling if b == name else None)
+    informative = Mapping.of(0.5, ends, np.repeat(target, 2, axis=1), np.empty((0, 3)), 0.04, rng)
+    monkeypatch.setattr(Fit, "mapping", lambda self, b: informative if b == name else None)
     for share, kinds in ((1.0, ["run"]), (0.5, ["run", "anchor"])):
         predictable = xr.full_like(fitted.predictable, share)
         monkeypatch.setitem(vars(fitted), "predictable", predictable)
-        found = next_run(fitted, TARGET, candidates=[1e22], benchmarks=[name])
-        assert list(found.table["kind"]) == kinds  # where all is predictable, there is no rest
-    anchor = found.table.iloc[-1]
+        result = next_run(fitted, TARGET, candidates=[1e22], benchmarks=[name])
+        assert list(result.table["kind"]) == kinds  # where all is predictable, there is no rest
+    anchor = result.table.iloc[-1]
     assert anchor["benchmark"] == name
-    assert anchor["reduction"] > 0.3 > found.table["reduction"].iloc[0]
-    assert np.isnan(anchor["cost"]) and found.best_per_cost["kind"] == "run"
+    assert anchor["reduction"] > 0.3 > result.table["reduction"].iloc[0]
+    assert np.isnan(anchor["cost"]) and result.best_per_cost["kind"] == "run"
 
 
 @pytest.mark.parametrize(
-    ("asked", "message"),
+    ("arguments", "message"),
     [
         ({"candidates": []}, "expected candidates"),
         ({"candidates": [-1.0]}, "compute above 0"),
@@ -118,9 +118,9 @@ def test_an_anchor_is_offered_where_there_is_a_mapping(fitted, monkeypatch):
         ({"benchmarks": []}, "at least one benchmark"),
     ],
 )
-def test_bad_settings_are_refused(fitted, asked, message):
+def test_bad_settings_are_refused(fitted, arguments, message):
     with pytest.raises(ValueError, match=message):
-        next_run(fitted, TARGET, **asked)
+        next_run(fitted, TARGET, **arguments)
     with pytest.raises(ValueError, match="target compute > 0"):
         next_run(fitted, -1.0)
 
@@ -128,22 +128,22 @@ def test_bad_settings_are_refused(fitted, asked, message):
 def test_command_answers_and_says_what_is_unconverged(fitted, tmp_path, capsys):
     fitted.forecast(TARGET)
     fitted.save(tmp_path / "p.nc")
-    asked = ["next", str(tmp_path / "p.nc"), "--candidates", "1e22", "5e23"]
-    assert main([*asked, "--json", "--cost", "1", "8", "--out", str(tmp_path / "out")]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["target_compute"] == TARGET and told["best"]["compute"] == 5e23
-    assert [row["cost"] for row in told["candidates"]] == [1, 8]
+    arguments = ["next", str(tmp_path / "p.nc"), "--candidates", "1e22", "5e23"]
+    assert main([*arguments, "--json", "--cost", "1", "8", "--out", str(tmp_path / "out")]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["target_compute"] == TARGET and printed["best"]["compute"] == 5e23
+    assert [row["cost"] for row in printed["candidates"]] == [1, 8]
     assert (tmp_path / "out" / "next.png").stat().st_size > 10_000
     assert len(pd.read_csv(tmp_path / "out" / "candidates.csv")) == 2
-    assert main(asked) == 0
+    assert main(arguments) == 0
     assert "narrows most: run of 5e+23 FLOPs" in capsys.readouterr().out
 
     doubtful = unconverged(fitted)
     doubtful.save(tmp_path / "p.nc")
-    assert main(asked) == 0
+    assert main(arguments) == 0
     assert "unconverged: r_hat 1.234" in " ".join(capsys.readouterr().out.split())
-    found = next_run(doubtful, TARGET)
-    assert json.loads(found.to_json())["failed_checks"] == ["r_hat 1.234"]
-    assert "unconverged: r_hat 1.234" in next_figure(found)._suptitle.get_text()
-    assert main([*asked, "--benchmark", "other"]) == 2
+    result = next_run(doubtful, TARGET)
+    assert json.loads(result.to_json())["failed_checks"] == ["r_hat 1.234"]
+    assert "unconverged: r_hat 1.234" in next_figure(result)._suptitle.get_text()
+    assert main([*arguments, "--benchmark", "other"]) == 2
     assert "expected benchmarks of this posterior" in capsys.readouterr().err

@@ -21,15 +21,15 @@ COST = CostRecord(1e15, 0.5, 2.0, 1000, 700)
 
 
 def test_compute_required_is_the_quantile_of_its_known_distribution():
-    found = plan(FakeFit(ONE), ["b>=0.6"], 0.9)
+    result = plan(FakeFit(ONE), ["b>=0.6"], 0.9)
     se = 0.5 * np.sqrt(0.9 * 0.1 / 4000) / stats.norm.pdf(stats.norm.ppf(0.9))
     required = stats.norm(25, 0.5)
-    assert np.log10(found.compute_at_probability) == pytest.approx(required.ppf(0.9), abs=4 * se)
+    assert np.log10(result.compute_at_probability) == pytest.approx(required.ppf(0.9), abs=4 * se)
     for name, p in {"q05": 0.05, "q50": 0.5, "q95": 0.95}.items():
-        assert np.log10(found.quantiles[name]) == pytest.approx(required.ppf(p), abs=0.06)
-    x = np.log10(found.curve["compute"])
-    np.testing.assert_allclose(found.curve["probability"], required.cdf(x), atol=0.03)
-    assert found.holds_beyond and found.p_reachable > 0.999
+        assert np.log10(result.quantiles[name]) == pytest.approx(required.ppf(p), abs=0.06)
+    x = np.log10(result.curve["compute"])
+    np.testing.assert_allclose(result.curve["probability"], required.cdf(x), atol=0.03)
+    assert result.holds_beyond and result.p_reachable > 0.999
 
 
 def test_goals_are_met_jointly():
@@ -44,27 +44,27 @@ def test_goals_are_met_jointly():
 
 
 def test_a_goal_above_the_ceiling_is_not_reachable():
-    found = plan(FakeFit({"b": (0.1, 0.05, 0.7)}), ["b>=0.75"], 0.5, cost=COST)
-    assert found.compute_at_probability is None and found.cost is None
-    assert found.p_reachable == 0 and found.holds_beyond is None
-    assert set(found.quantiles.values()) == {None}
+    result = plan(FakeFit({"b": (0.1, 0.05, 0.7)}), ["b>=0.75"], 0.5, cost=COST)
+    assert result.compute_at_probability is None and result.cost is None
+    assert result.p_reachable == 0 and result.holds_beyond is None
+    assert set(result.quantiles.values()) == {None}
 
 
 def test_probability_that_falls_again_is_told():
     class Falling(FakeFit):
         def draws(self, compute, benchmarks=None):
-            found = super().draws(compute)
-            return found.where(found["compute"] < 1e27, 0.0)
+            result = super().draws(compute)
+            return result.where(result["compute"] < 1e27, 0.0)
 
-    found = plan(Falling(ONE), ["b>=0.6"], 0.9)
-    assert found.compute_at_probability < 1e27
-    assert found.lowest_beyond == 0 and found.holds_beyond is False
+    result = plan(Falling(ONE), ["b>=0.6"], 0.9)
+    assert result.compute_at_probability < 1e27
+    assert result.lowest_beyond == 0 and result.holds_beyond is False
 
 
 def test_a_goal_that_the_smallest_model_meets_is_at_the_range_s_start():
-    found = plan(FakeFit(ONE), ["b>=0.05"], 0.5, decades=2)
-    assert found.compute_at_probability == pytest.approx(LADDER[0])
-    assert found.compute_range == pytest.approx((LADDER[0], LADDER[-1] * 100))
+    result = plan(FakeFit(ONE), ["b>=0.05"], 0.5, decades=2)
+    assert result.compute_at_probability == pytest.approx(LADDER[0])
+    assert result.compute_range == pytest.approx((LADDER[0], LADDER[-1] * 100))
 
 
 def test_interpolated_scores_agree_with_drawn_ones():
@@ -104,11 +104,11 @@ def test_an_unconverged_posterior_is_named_everywhere(tmp_path, capsys):
     from cod_bayes.commands.plan import show
     from cod_bayes.decide.plan import plan_figure
 
-    found = plan(FakeFit(ONE, failed_checks=("r_hat 1.3",)), ["b>=0.6"])
-    show(found)
+    result = plan(FakeFit(ONE, failed_checks=("r_hat 1.3",)), ["b>=0.6"])
+    show(result)
     assert capsys.readouterr().out.count("unconverged: r_hat 1.3") == 2
-    assert found.to_dict()["failed_checks"] == ["r_hat 1.3"]
-    assert "r_hat 1.3" in plan_figure(found).get_suptitle()
+    assert result.to_dict()["failed_checks"] == ["r_hat 1.3"]
+    assert "r_hat 1.3" in plan_figure(result).get_suptitle()
 
 
 def test_the_paper_s_7b_run_tells_its_utilisation():
@@ -164,8 +164,8 @@ def test_command_prints_one_json_object_and_writes_its_files(posterior_file, tmp
     goals = ["--goal", "GSM8K>=0.8", "--goal", "My bench >= 0.5"]
     more = ["--probability", "0.5", "--cost", str(tmp_path / "cost.toml")]
     out = tmp_path / "out"
-    asked = ["plan", str(posterior_file), *goals, *more, "--json", "--out", str(out)]
-    assert main(asked) == 0
+    arguments = ["plan", str(posterior_file), *goals, *more, "--json", "--out", str(out)]
+    assert main(arguments) == 0
     answer = json.loads(capsys.readouterr().out)
     assert set(answer) == {
         "goals", "probability", "compute_at_probability", "holds_beyond", "lowest_beyond",
@@ -183,16 +183,16 @@ def test_command_prints_one_json_object_and_writes_its_files(posterior_file, tmp
 
 
 def test_command_shows_a_table_and_refuses_in_a_sentence(posterior_file, capsys):
-    asked = ["plan", str(posterior_file), "--goal", "GSM8K>=0.8", "--probability", "0.5"]
-    assert main(asked) == 0
+    arguments = ["plan", str(posterior_file), "--goal", "GSM8K>=0.8", "--probability", "0.5"]
+    assert main(arguments) == 0
     assert "GSM8K>=0.8: 50 % at" in capsys.readouterr().out
     assert main(["plan", str(posterior_file), "--goal", "MMLU>=0.8"]) == 2
     assert "['GSM8K', 'My bench'], got ['MMLU']" in capsys.readouterr().err
 
 
 def test_a_write_that_fails_leaves_the_old_files(tmp_path, monkeypatch):
-    found = plan(FakeFit(ONE), ["b>=0.6"])
-    found.write(tmp_path)
+    result = plan(FakeFit(ONE), ["b>=0.6"])
+    result.write(tmp_path)
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
 
     def half(self, path, *args, **kwargs):
@@ -201,7 +201,7 @@ def test_a_write_that_fails_leaves_the_old_files(tmp_path, monkeypatch):
 
     monkeypatch.setattr(pd.DataFrame, "to_csv", half)
     with pytest.raises(OSError, match="disk full"):
-        found.write(tmp_path)
+        result.write(tmp_path)
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 

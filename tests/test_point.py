@@ -215,18 +215,18 @@ def test_cluster_rates_are_correct_answers_over_trials():
     data = benchmark(
         rate, [1e20, 1e21, 1e22], ["ladder"] * 3, [[10, 10, 1], [30, np.nan, 1], [4, 4, 4]]
     )
-    found = cluster_rates(data, [0, 0, 5])
-    np.testing.assert_allclose(found, [[35 / 40, 0.4, np.nan], [0.3, 0.9, 0.7]])
-    assert found["cluster"].values.tolist() == [0, 5]
+    result = cluster_rates(data, [0, 0, 5])
+    np.testing.assert_allclose(result, [[35 / 40, 0.4, np.nan], [0.3, 0.9, 0.7]])
+    assert result["cluster"].values.tolist() == [0, 5]
 
 
 def test_subset_forecast_is_the_size_weighted_mean_of_extrapolatable_curves():
     data, labels, _ = simulated(np.random.default_rng(seed(0)))
     data["rate"][labels == 1] = 0.4  # a flat cluster
     compute = [TARGET / 10, TARGET]
-    found = cod_point(data, labels, compute)
-    assert dict(found.extrapolatable) == {0: True, 1: False, 2: True}
-    assert found.sizes == SIZES
+    result = cod_point(data, labels, compute)
+    assert dict(result.extrapolatable) == {0: True, 1: False, 2: True}
+    assert result.sizes == SIZES
     for i, C in enumerate(compute):
         terms = []
         for k in (0, 2):
@@ -234,18 +234,18 @@ def test_subset_forecast_is_the_size_weighted_mean_of_extrapolatable_curves():
             curve = fit_curve(LADDER, [sum(column) / len(column) for column in members.T])
             terms.append((SIZES[k], y(C, curve.a, curve.b, curve.c, curve.g)))
         expected = sum(n * value for n, value in terms) / sum(n for n, _ in terms)
-        assert found.subset[i] == pytest.approx(expected, abs=1e-6)
-    assert found.predictable_share == (150 + 200) / 670
-    assert found.full == pytest.approx(found.mapping(found.subset))
+        assert result.subset[i] == pytest.approx(expected, abs=1e-6)
+    assert result.predictable_share == (150 + 200) / 670
+    assert result.full == pytest.approx(result.mapping(result.subset))
 
 
 @pytest.mark.parametrize("seed", [seed(n) for n in range(3)])
 def test_known_clusters_forecast_thirty_times_the_compute(seed):
     data, labels, p = simulated(np.random.default_rng(seed))
-    found = cod_point(data, labels, TARGET)
-    assert all(found.extrapolatable.values()) and found.predictable_share == 650 / 670
-    assert found.subset[0] == pytest.approx(p[labels >= 0, 9].mean(), abs=0.02)
-    assert found.full[0] == pytest.approx(p[:, 9].mean(), abs=0.03)
+    result = cod_point(data, labels, TARGET)
+    assert all(result.extrapolatable.values()) and result.predictable_share == 650 / 670
+    assert result.subset[0] == pytest.approx(p[labels >= 0, 9].mean(), abs=0.02)
+    assert result.full[0] == pytest.approx(p[:, 9].mean(), abs=0.03)
 
 
 @pytest.mark.parametrize("seed", [seed(n) for n in range(2)])
@@ -253,10 +253,10 @@ def test_from_evidence_to_forecast(seed):
     data, _, p = simulated(np.random.default_rng(seed))
     data["rate"][3, 2:5] = np.nan  # missing even after smoothing: cannot be placed
     data["n_trials"][3, 2:5] = 0
-    found = cluster_and_forecast(data, TARGET)
-    assert (found.labels[-UNSOLVED:] == -1).all() and found.labels[3] == -1
-    assert found.labels.max() >= 1 and found.predictable_share > 0.5
-    assert found.full[0] == pytest.approx(p[:, 9].mean(), abs=0.03)
+    result = cluster_and_forecast(data, TARGET)
+    assert (result.labels[-UNSOLVED:] == -1).all() and result.labels[3] == -1
+    assert result.labels.max() >= 1 and result.predictable_share > 0.5
+    assert result.full[0] == pytest.approx(p[:, 9].mean(), abs=0.03)
 
 
 def test_the_target_is_never_looked_at():
@@ -277,9 +277,9 @@ def test_anchors_change_the_mapping_only():
     unlike["rate"][-UNSOLVED - 100 :, 10] = 0.2  # another family is weak elsewhere
     alone = cluster_and_forecast(data.isel(model=slice(0, 10)), TARGET)
     same, moved = cluster_and_forecast(data, TARGET), cluster_and_forecast(unlike, TARGET)
-    for found in (same, moved):
-        np.testing.assert_array_equal(found.labels, alone.labels)
-        assert found.curves == alone.curves and found.subset == alone.subset
+    for result in (same, moved):
+        np.testing.assert_array_equal(result.labels, alone.labels)
+        assert result.curves == alone.curves and result.subset == alone.subset
     assert moved.full[0] != same.full[0] != alone.full[0]
     assert same.full[0] == pytest.approx(
         p[:, 9].mean(), abs=0.015
@@ -289,10 +289,10 @@ def test_anchors_change_the_mapping_only():
 def test_nothing_extrapolatable_gives_nan():
     data = benchmark(np.full((30, 9), 0.3), LADDER, ["ladder"] * 9)
     for labels in (np.zeros(30, dtype=int), np.full(30, -1)):
-        found = cod_point(data, labels, [TARGET, 2 * TARGET])
-        assert found.predictable_share == 0 and found.mapping is None
-        assert np.isnan(found.subset).all() and np.isnan(found.full).all()
-        assert found.full.shape == (2,)
+        result = cod_point(data, labels, [TARGET, 2 * TARGET])
+        assert result.predictable_share == 0 and result.mapping is None
+        assert np.isnan(result.subset).all() and np.isnan(result.full).all()
+        assert result.full.shape == (2,)
     assert np.isnan(cluster_and_forecast(data * 0, TARGET).full).all()
 
 

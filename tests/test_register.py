@@ -111,14 +111,14 @@ def test_settlement_carries_failed_checks(tmp_path, capsys):
 
 def test_commands_register_and_settle(posterior_file, tmp_path, capsys):
     path = tmp_path / "r.json"
-    asked = ["register", str(posterior_file), "--target-compute", "1e24", "--out", str(path)]
-    assert main(asked) == 0
+    arguments = ["register", str(posterior_file), "--target-compute", "1e24", "--out", str(path)]
+    assert main(arguments) == 0
     record = read(path)
     assert digest(record) in capsys.readouterr().out
     draws = load(posterior_file).draws(1e24)["score"]
     medians = [np.interp(0.5, LEVELS, row["quantiles"]) for row in record["forecasts"]]
     np.testing.assert_allclose(medians, draws.median(("chain", "draw")).values[:, 0])
-    assert main(asked) == 2
+    assert main(arguments) == 2
     assert "is a record" in capsys.readouterr().err
 
     (tmp_path / "results.csv").write_text("benchmark,score\nMy bench,0.5\n")

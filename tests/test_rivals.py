@@ -207,9 +207,9 @@ def test_only_the_ladder_is_seen_in_any_order() -> None:
     whole = dataset(np.append(score, 0.9), compute=np.append(COMPUTE, TARGET))
     role = ["ladder"] * 7 + ["target"]
     whole = whole.assign_coords(role=("model", role)).isel(model=[3, 7, 0, 6, 2, 1, 5, 4])
-    seen = series(whole)
-    np.testing.assert_allclose(seen.score, score)
-    np.testing.assert_allclose(seen.compute, COMPUTE)
+    recorded = series(whole)
+    np.testing.assert_allclose(recorded.score, score)
+    np.testing.assert_allclose(recorded.compute, COMPUTE)
 
 
 def test_the_mean_is_over_shared_items() -> None:
@@ -217,12 +217,12 @@ def test_the_mean_is_over_shared_items() -> None:
     data = dataset(np.zeros(3), items=3, trials=30).copy()
     data["rate"] = ("item", "model"), rate
     data["n_trials"] = ("item", "model"), np.where(np.isfinite(rate), 10.0, 0.0)
-    seen = series(data)
-    np.testing.assert_allclose(seen.score, [0.1, 0.3, 0.5])
-    assert seen.trials == 20
+    recorded = series(data)
+    np.testing.assert_allclose(recorded.score, [0.1, 0.3, 0.5])
+    assert recorded.trials == 20
 
 
-def test_what_is_lacking_is_said() -> None:
+def test_missing_data_are_refused_by_name() -> None:
     data = dataset(np.linspace(0.2, 0.5, 7))
     rng = np.random.default_rng(seed(0))
     with pytest.raises(NotApplicable, match="loss"):

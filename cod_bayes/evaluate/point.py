@@ -318,13 +318,13 @@ def _ladder(benchmark: xr.Dataset) -> xr.Dataset:
 
 
 def _checked_labels(benchmark: xr.Dataset, labels: ArrayLike) -> NDArray[np.int64]:
-    found = np.asarray(labels)
-    if found.shape != (benchmark.sizes["item"],) or not np.issubdtype(found.dtype, np.integer):
+    values = np.asarray(labels)
+    if values.shape != (benchmark.sizes["item"],) or not np.issubdtype(values.dtype, np.integer):
         raise ValueError(
             f"expected one integer label for each of {benchmark.sizes['item']} items, "
-            f"got shape {found.shape} of {found.dtype}"
+            f"got shape {values.shape} of {values.dtype}"
         )
-    return found.astype(np.int64)
+    return values.astype(np.int64)
 
 
 def _chance(benchmark: xr.Dataset, members: NDArray[np.bool_]) -> float | None:

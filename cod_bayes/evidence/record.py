@@ -53,7 +53,6 @@ from cod_bayes.evidence.words import (
     count,
     has_control,
     matching,
-    no_match,
     shorten,
 )
 
@@ -141,21 +140,6 @@ class Evidence:
         if not remaining:
             raise EvidenceError("nothing selected: expected at least one benchmark and one model")
         return Evidence(_with_any_result(self.models, remaining), remaining, self.notes)
-
-    def with_target(self, model: str) -> "Evidence":
-        """The same evidence with the role of `model` (a name) set to "target"."""
-        if model not in self.models.index:
-            raise EvidenceError(no_match("model", model, list(self.models.index)))
-        if np.isnan(self.models.loc[model, "compute"]):
-            raise EvidenceError(f"the compute of {model!r} is unknown: a target needs it")
-        roles = self.models["role"].where(self.models.index != model, "target")
-        benchmarks = {
-            name: data.assign_coords(
-                role=("model", np.array([roles[m] for m in data["model"].values], dtype=str))
-            )
-            for name, data in self.benchmarks.items()
-        }
-        return replace(self, models=self.models.assign(role=roles), benchmarks=benchmarks)
 
     @property
     def digest(self) -> str:

@@ -210,7 +210,7 @@ def _rows(
 ) -> tuple[pd.DataFrame, list[str], list[str]]:
     """All rows, and the name and subset of each item. Runs are numbered by time."""
     runs = sorted({(one.run, str(one.source)) for one, _ in answers})
-    order = {run: place for place, run in enumerate(runs)}
+    order = {run: number for number, run in enumerate(runs)}
     known_in: dict[str, dict[str, int]] = {}  # subset -> item -> code
     codes: dict[str, int] = {}  # full name -> code
     subsets: list[str] = []
@@ -251,8 +251,8 @@ def _merge(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     cell = ["model", "item", "trial"]
     if not rows.duplicated(cell).any():
         return rows, []
-    again = rows.groupby([*cell, "run"]).cumcount()
-    rows = rows.assign(run=rows["run"] * (again.max() + 1) + again).sort_values(
+    occurrence = rows.groupby([*cell, "run"]).cumcount()
+    rows = rows.assign(run=rows["run"] * (occurrence.max() + 1) + occurrence).sort_values(
         "run", kind="stable"
     )
     blocks = [rows["model"], rows["run"]]
