@@ -10,7 +10,8 @@ from seeds import seed
 
 from cod_bayes.evaluate.simulate import PAPER_BENCHMARKS, simulate
 from cod_bayes.evidence.record import read_table
-from cod_bayes.forecast.fitting import _anchors, fit
+from cod_bayes.forecast.fitting import fit
+from cod_bayes.forecast.groups import _anchors
 from cod_bayes.forecast.mapping import MIN_EFFECTIVE, Mapping, interpolate
 
 DRAWS = 800
