@@ -1,74 +1,85 @@
-"""Simulation-based calibration (Talts et al. 2018): parameters from the prior, data from them, and
-the rank of the truth among the posterior's draws is uniform, when the sampler, the density, the
-forward model and the prior agree.
+"""Simulation-based calibration (Talts et al. 2018): parameters from the stated prior, data from
+them, and the rank of the truth among the posterior's draws is uniform, when the statement, the fast
+engine and its sampler agree.
 """
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
+import pymc as pm
 import pytest
-from cod_bayes.model.generate import prior_draws, replicate
 from scipy import stats
 from seeds import seed
 
+from cod_bayes.model.equations import accuracy
 from cod_bayes.model.ladder import LadderData
 from cod_bayes.model.spec import load_spec
-from cod_bayes.model.variables import PARAMETERS
+from cod_bayes.model.statement import build
 from cod_bayes.sampling.nuts import sample
 
-SPEC = load_spec("cod")
 pytestmark = pytest.mark.slow
+SPEC = load_spec("cod")
 WORLDS = 40
 RUN = {"draws": 150, "tune": 300, "chains": 2, "attempts": 1}
+TARGET = 23.5  # log10 FLOPs, a decade above the largest model
 QUANTITIES = ("mu_beta", "sigma_delta", "eta[0]", "beta[0]", "score")
 ALPHA = 1e-3  # of each test; what is wrong below falls short of it by orders of magnitude
 
 
-def ladder(targets):
-    """One benchmark of two clusters, six models, and targets a decade ahead."""
-    x = np.append(np.linspace(20.0, 22.5, 6), [23.5] * targets)
-    noise = np.full((2, len(x)), 1 / (4 * 4000.0))  # enough trials for the shocks to show
-    names = [f"m{m}" for m in range(len(x))]
-    of, z = np.zeros(2, int), 0 * noise
-    return LadderData(
-        ["b"], ["b/0", "b/1"], names, of, x, x[5:6], z, noise, np.zeros(2), np.ones(2)
-    )
+def ladder(z):
+    """One benchmark of two clusters and six models, with these rates in radians."""
+    x = np.linspace(20.0, 22.5, 6)
+    noise = np.full((2, 6), 1 / (4 * 4000.0))  # enough trials for the shocks to show
+    names, half = [f"m{m}" for m in range(6)], np.full(2, 0.5)
+    row = np.zeros(2, int), x, x[5:], z, noise, np.zeros(2), np.ones(2), half
+    return LadderData(["b"], ["b/0", "b/1"], names, *row)
 
 
-def quantities(p, rng):
-    """Of draws (draw, ...): what is ranked; the score is a fresh target's, shocks and all."""
-    draws = len(p["mu_beta"])
-    z = replicate(ladder(1), p | {"delta": np.zeros((draws, 7))}, rng)
-    named = {"mu_beta": p["mu_beta"], "sigma_delta": p["sigma_delta"]}
-    named |= {"eta[0]": p["eta"][:, 0], "beta[0]": p["beta"][:, 0]}
-    named["score"] = (np.sin(np.clip(z[:, :, -1], 0, np.pi / 2)) ** 2).mean(axis=1)
-    return np.column_stack([named[name] for name in QUANTITIES])
+def worlds(shocks, seed):
+    """Parameters, a target's score and z of worlds whose shocks are `shocks` times the prior's."""
+    wide = dict(SPEC.priors)
+    for name in ("sigma_delta", "tau", "spread_omega"):
+        wide[name] = replace(wide[name], mu=wide[name].mu + np.log(shocks))  # lognormal
+    model = build(ladder(np.zeros((2, 6))), replace(SPEC, priors=wide), compute=[10**TARGET])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTensor's own
+        drawn = pm.sample_prior_predictive(WORLDS, model, random_seed=seed)
+    prior = drawn["prior"].to_dataset().isel(chain=0)
+    z = drawn["prior_predictive"]["z"].values[0].reshape(WORLDS, 2, 6)
+    return {name: prior[name].values for name in prior.data_vars}, z
+
+
+def score(p, rng):
+    """A fresh target's, of draws (draw, ...): the statement's equations for one benchmark."""
+    normal = rng.standard_normal((4, len(p["mu_beta"]), 2))
+    ahead = TARGET - 22.5 - p["lead"] + p["sigma_delta"][:, None] * normal[0, :, :1]
+    y = accuracy(ahead, *(p[name] for name in ("eta", "beta", "gamma", "g", "nu")))
+    z = np.arcsin(np.sqrt(y)) + p["sigma_omega"] * normal[1, :, :1] + p["tau"] * normal[2]
+    return (np.sin(np.clip(z, 0, np.pi / 2)) ** 2).mean(axis=1)
+
+
+def quantities(p, score):
+    """Of draws (draw, ...): what is ranked. (draw, quantity)"""
+    named = p["mu_beta"], p["sigma_delta"], p["eta"][:, 0], p["beta"][:, 0], score
+    return np.column_stack(named)
 
 
 def ranks(shocks, seed):
-    """Quantity -> (world,) in [0, 1]; the worlds' shocks are `shocks` times the prior's."""
+    """Quantity -> (world,) in [0, 1]."""
     rng = np.random.default_rng(seed)
-    data = ladder(0)
-    truths = prior_draws(SPEC, data, rng, WORLDS)
-    for name in ("sigma_delta", "lead", "sigma_omega", "tau"):
-        truths[name] = shocks * truths[name]
+    truths, z = worlds(shocks, seed)
+    expected = quantities(truths, truths["score"].reshape(WORLDS))
     values = np.empty((WORLDS, len(QUANTITIES)))
     for world in range(WORLDS):
-        truth = {name: value[world : world + 1] for name, value in truths.items()}
-        z = replicate(data, truth, rng)[0]
-        expected = quantities(truth, rng)[0]
-        seen = LadderData(**{**vars(data), "z": z})
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # nutpie's and xarray's
-            idata, *_ = sample(SPEC, seen, random_seed=world, progressbar=False, **RUN)
-            posterior = idata["posterior"]
+            tree, *_ = sample(SPEC, ladder(z[world]), random_seed=world, progressbar=False, **RUN)
         # Thinned: ranks of correlated draws are not uniform.
-        p = {
-            name: posterior[name].values[:, ::5].reshape(-1, *posterior[name].shape[2:])
-            for name in PARAMETERS
-        }
-        drawn = quantities(p, rng)
-        below = (drawn < expected).sum(axis=0)
+        thinned = tree["posterior"].to_dataset().isel(draw=slice(None, None, 5))
+        p = {n: v.values.reshape(-1, *v.shape[2:]) for n, v in thinned.data_vars.items()}
+        drawn = quantities(p, score(p, rng))
+        below = (drawn < expected[world]).sum(axis=0)
         values[world] = (below + rng.random(len(QUANTITIES))) / (len(drawn) + 1)
     return dict(zip(QUANTITIES, values.T, strict=True))
 

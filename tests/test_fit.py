@@ -19,9 +19,10 @@ from threadpoolctl import threadpool_limits
 from cod_bayes.cli import main
 from cod_bayes.clustering.clusters import cluster
 from cod_bayes.evidence.record import EvidenceError, read_table
-from cod_bayes.forecast.fitting import _constants, fit
+from cod_bayes.forecast.fitting import fit
+from cod_bayes.forecast.groups import constant_data
 from cod_bayes.forecast.storage import load
-from cod_bayes.model.ladder import _fall, ladder_data
+from cod_bayes.model.ladder import fall_variance, ladder_data
 from cod_bayes.model.spec import SpecError, load_spec
 
 COMPUTE = np.logspace(20, 23, 7)
@@ -265,7 +266,7 @@ def test_the_noise_of_a_rate_is_that_of_its_trials(n_trials):
     evidence = read_table(ladder_table(n_items=25, n_trials=n_trials))
     found = {"b": cluster(evidence.benchmarks["b"], np.random.default_rng(seed(0)))}
     data = ladder_data(evidence, found, CONSTANTS)
-    fall = _fall(data.z, 1 / (4 * found["b"].n_trials) + 0.004**2)
+    fall = fall_variance(data.z, 1 / (4 * found["b"].n_trials) + 0.004**2)
     expected = 1 / (4 * found["b"].n_trials) + 0.004**2 + fall[:, None]
     np.testing.assert_allclose(data.noise, expected)
 
@@ -279,7 +280,7 @@ def test_a_score_without_a_count_has_the_noise_of_the_assumed_trials():
     data = ladder_data(evidence, found, CONSTANTS)
     n = CONSTANTS["assumed_trials"]
     np.testing.assert_allclose(data.noise, 1 / (4 * n) + 0.004**2)
-    assert _constants(load_spec("cod"), evidence, found, data)["trials"].item() == n  # forecasts'
+    assert constant_data(evidence, found, data, n)["trials"].item() == n  # forecasts'
     # A score of 0 is not at the edge, where curves have no slope.
     assert data.z.min() == pytest.approx(np.arcsin(np.sqrt(0.375 / (n + 0.75))))
 

@@ -26,8 +26,9 @@ def ladder():
     of, noise = np.array([0, 0, 1]), np.full((3, 6), 1 / 4000)
     top = np.array([22.5, 22.5])
     chance, ratio = np.full(3, 0.25), np.array([0.5, 0.5, 1.0])
+    weight = np.array([0.5, 0.5, 1.0])
     names_k = ["b/0", "b/1", "c/0"]
-    return LadderData(["b", "c"], names_k, names, of, x, top, z, noise, chance, ratio)
+    return LadderData(["b", "c"], names_k, names, of, x, top, z, noise, chance, ratio, weight)
 
 
 @pytest.fixture(scope="module")

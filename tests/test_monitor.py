@@ -32,8 +32,7 @@ def fitted():
 @pytest.fixture(scope="module")
 def saved(fitted, tmp_path_factory):
     path = tmp_path_factory.mktemp("posterior") / "posterior.nc"
-    fitted.forecast(TARGET)
-    fitted.save(path)
+    fitted.save(path, fitted.forecast(TARGET))
     return path
 
 
@@ -289,7 +288,7 @@ def test_command_answers_from_the_saved_posterior(fitted, saved, tmp_path, capsy
 
 
 def test_command_says_when_the_posterior_is_unconverged(fitted, tmp_path, capsys):
-    unconverged(fitted).save(tmp_path / "p.nc")
+    unconverged(fitted).save(tmp_path / "p.nc", fitted.forecast(TARGET))
     median_run(fitted).to_csv(tmp_path / "run.csv", index=False)
     arguments = ["monitor", str(tmp_path / "p.nc"), str(tmp_path / "run.csv")]
     assert main([*arguments, "--target-compute", "1e24"]) == 0

@@ -126,8 +126,7 @@ def test_bad_settings_are_refused(fitted, arguments, message):
 
 
 def test_command_answers_and_says_what_is_unconverged(fitted, tmp_path, capsys):
-    fitted.forecast(TARGET)
-    fitted.save(tmp_path / "p.nc")
+    fitted.save(tmp_path / "p.nc", fitted.forecast(TARGET))
     arguments = ["next", str(tmp_path / "p.nc"), "--candidates", "1e22", "5e23"]
     assert main([*arguments, "--json", "--cost", "1", "8", "--out", str(tmp_path / "out")]) == 0
     printed = json.loads(capsys.readouterr().out)
@@ -139,7 +138,7 @@ def test_command_answers_and_says_what_is_unconverged(fitted, tmp_path, capsys):
     assert "narrows most: run of 5e+23 FLOPs" in capsys.readouterr().out
 
     doubtful = unconverged(fitted)
-    doubtful.save(tmp_path / "p.nc")
+    doubtful.save(tmp_path / "p.nc", doubtful.forecast(TARGET))
     assert main(arguments) == 0
     assert "unconverged: r_hat 1.234" in " ".join(capsys.readouterr().out.split())
     result = next_run(doubtful, TARGET)

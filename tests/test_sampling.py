@@ -14,7 +14,7 @@ import pytest
 import xarray as xr
 from seeds import seed
 
-from cod_bayes.model.ladder import LadderData, _fall
+from cod_bayes.model.ladder import LadderData, fall_variance
 from cod_bayes.model.spec import load_spec
 from cod_bayes.sampling.checks import e_bfmi_of
 from cod_bayes.sampling.density import Density
@@ -31,7 +31,7 @@ def ladder():
     names = [f"m{m}" for m in range(6)]
     noise = np.full((1, 6), 1 / 4000)
     none, one = np.zeros(1), np.ones(1)
-    return LadderData(["b"], ["b/0"], names, none.astype(int), x, x[5:], z, noise, none, one)
+    return LadderData(["b"], ["b/0"], names, none.astype(int), x, x[5:], z, noise, none, one, one)
 
 
 def run(density, seed, chains=2, draws=6):
@@ -113,15 +113,15 @@ def clusters():
     return np.array([RISE, 0.5 * RISE, RISE + 0.2, np.full(6, 0.6)])
 
 
-def test_rising_and_flat_clusters_have_no_fall():
+def test_rising_and_flat_clusters_have_nofall_variance():
     jitter = 0.01 * np.random.default_rng(seed(0)).standard_normal((4, 6))
-    assert _fall(clusters() + jitter, NOISE).max() < 1e-4
+    assert fall_variance(clusters() + jitter, NOISE).max() < 1e-4
 
 
 def test_a_falling_cluster_is_given_the_variance_of_its_fall_and_the_others_none():
     z = clusters()
     z[3] = 0.8 - 0.4 * RISE
-    found = _fall(z, NOISE)
+    found = fall_variance(z, NOISE)
     assert found[3] == pytest.approx(z[3].var() - 1e-4, rel=0.05)
     assert (found[:3] == 0).all()
 
@@ -131,16 +131,16 @@ def test_a_dip_of_all_clusters_is_the_model_s():
     z[:, 3] -= 0.3
     z[3] = 0.6
     z[3, 3] -= 0.2
-    assert _fall(z, NOISE).max() < 0.004 < (0.3**2) / 6
+    assert fall_variance(z, NOISE).max() < 0.004 < (0.3**2) / 6
 
 
 def test_fewer_than_three_clusters_and_missing_cells():
     falling = np.array([0.8 - 0.4 * RISE, RISE])
-    assert (_fall(falling, NOISE[:2]) == 0).all()
+    assert (fall_variance(falling, NOISE[:2]) == 0).all()
     noise = NOISE.copy()
     noise[0, :2] = noise[1, 4] = np.inf
     noise[2] = np.inf
-    found = _fall(clusters(), noise)
+    found = fall_variance(clusters(), noise)
     assert np.isfinite(found).all() and found.max() < 1e-4
 
 

@@ -48,7 +48,7 @@ def write_forecast(
     write_table(outlook.summary()[FORECAST_COLUMNS], out / "forecast.csv")
     write_figure(forecast_figure(fit, outlook, truth), out / "forecast.png")
     write_report(fit, outlook, out / "report.html")
-    fit.save(out / "posterior.nc")
+    fit.save(out / "posterior.nc", outlook)
     names = ("forecast.csv", "posterior.nc", "forecast.png", "report.html")
     return {name: str(out / name) for name in names}
 

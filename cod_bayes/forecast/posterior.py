@@ -344,12 +344,23 @@ class Fit:
             value[name] = ordered.reshape(draws, *(p.sizes[dim] for dim in dims))
         return value
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path, forecast: Forecast | None = None) -> None:
         """Write everything as netCDF; `load` and `az.from_netcdf` read it. An error leaves an older
-        file as it was."""
+        file as it was.
+
+        forecast: written as the groups predictions and predictions_constant_data, so that
+        decisions made from the file know their target.
+        """
+        tree = self.idata
+        if forecast is not None:
+            tree = tree.copy()
+            flops = forecast.draws["compute"]
+            tree["predictions"] = xr.DataTree(forecast.draws)
+            constant = xr.Dataset({"log10_compute": np.log10(flops)})
+            tree["predictions_constant_data"] = xr.DataTree(constant)
         # In memory first: a full disk is then a refusal, not a crash inside the library. It is
         # copied, because the library's buffer cannot be released while a failed write is reported.
-        content = bytes(self.idata.to_netcdf(engine="h5netcdf"))
+        content = bytes(tree.to_netcdf(engine="h5netcdf"))
         with replacing(Path(path)) as part:
             part.write_bytes(content)
 
