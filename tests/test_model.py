@@ -125,6 +125,31 @@ def test_accuracy_rises_with_compute_from_the_floor_to_below_one():
         assert accuracy(0.0, eta, beta, gamma, g, 1e-9) == pytest.approx(single, rel=1e-6)
 
 
+def test_golden_numbers_of_the_model_named_cod():
+    """A released name keeps its meaning: a change of these numbers is a new model's name. No
+    generator's stream: sines, so that the numbers depend on the model alone."""
+    x = np.array([19.5, 20.1, 20.8, 21.6, 22.3])
+    noise = 1e-3 * (1 + 0.5 * np.cos(np.arange(20.0))).reshape(4, 5)
+    noise[1, 0] = noise[2, 4] = noise[3, 4] = np.inf
+    z = np.where(np.isfinite(noise), 0.8 + 0.5 * np.sin(np.arange(20.0)).reshape(4, 5), 0.0)
+    chance, ratio = np.array([0.0, 0.25, np.nan, 0.1]), np.array([0.5, 1.5, 0.2, 1.0])
+    row = np.array([0, 0, 1, 1]), x, x[[4, 3]], z, noise, chance, ratio, np.full(4, 0.5)
+    density = Density.of(
+        SPEC, LadderData(["a", "b"], ["a0", "a1", "b0", "b1"], list("mnopq"), *row)
+    )
+    theta = 0.5 * np.sin(1.0 + np.arange(density.size))
+    theta[2] = -3.8  # mu_omega
+    value, gradient = density(theta)
+    assert value == pytest.approx(-230.80667373136131, rel=1e-9)
+    assert np.linalg.norm(gradient) == pytest.approx(109.57679765222005, rel=1e-9)
+    assert {name: SPEC.constants[name] for name in GOLDEN_CONSTANTS} == GOLDEN_CONSTANTS
+
+
+GOLDEN_CONSTANTS = {"capped_share": 0.25, "capped_loss": 4.0, "chance_items": 30.0}
+GOLDEN_CONSTANTS |= {"nu_ratio_cluster": 0.7, "nu_ratio_zero": 0.2, "nu_ratio_outliers": 1.5}
+GOLDEN_CONSTANTS |= {"mapping_scatter": 0.04, "evaluation_noise": 0.004, "assumed_trials": 1000.0}
+
+
 # The model run forwards, on parameters that are the same in every draw.
 
 DRAWS = 4000
