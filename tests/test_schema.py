@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from small_fit import small_fit
 
+import cod_bayes as cb
 from cod_bayes.model.variables import DIMS
 
 SCHEMA = Path(__file__).parents[1] / "models" / "schema.md"
@@ -99,6 +100,15 @@ def test_declared_dims_are_those_of_the_schema():
 def test_draws_of_a_forecast(fitted):
     draws = fitted.draws([1e24, 3.8e24])
     assert dims_of(draws) == documented("`Forecast.draws`")
+
+
+def test_a_file_may_hold_its_forecast(fitted, tmp_path):
+    fitted.save(tmp_path / "posterior.nc", fitted.forecast(1e24))
+    tree = cb.load(tmp_path / "posterior.nc").idata
+    assert {*tree.children} - {*GROUPS, "whole"} == {"predictions", "predictions_constant_data"}
+    assert dims_of(tree["predictions"].to_dataset()) == documented("`Forecast.draws`")
+    ((_, name, dim, *_),) = sections()["Groups `predictions` and `predictions_constant_data`"]
+    assert dims_of(tree["predictions_constant_data"].to_dataset()) == {name.strip("`"): (dim,)}
 
 
 def test_columns_of_the_table_of_a_forecast(fitted):
