@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from cod_bayes.evidence.record import Evidence, ladder_of
+from cod_bayes.evidence.trials import trials_of_mean
 from cod_bayes.forecast.curves import Curves
 from cod_bayes.model.ladder import LadderData
 
@@ -30,7 +31,10 @@ def constant_data(
         models = ladder_of(evidence.benchmarks[name])
         at = [ladder.model.index(m) for m in models["model"].values]
         score[b, at] = models["rate"].mean("item").values
-        total = float(models["n_trials"].isel(model=-1).sum(skipna=False))
+        largest = models.isel(model=-1)
+        present = np.isfinite(largest["rate"].values)
+        inverse = (1 / largest["n_trials"].values[present]).sum()
+        total = float(trials_of_mean(present.sum(), inverse))
         if np.isfinite(total) and total > 0:
             trials[b] = total
     groups = [clusters[name] for name in ladder.benchmark]
