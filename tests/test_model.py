@@ -77,11 +77,11 @@ def as_values(data, theta):
     """The coordinates under the names of the PyMC model's value variables."""
     B, M, K = len(data.benchmark), len(data.model), len(data.cluster)
     names = ["mu_eta", "mu_beta", "mu_omega", "sigma_eta_log__", "sigma_beta_log__"]
-    names += ["sigma_gamma_log__", "sigma_model_log__", "sigma_delta_log__"]
-    value = dict(zip(names, theta[:8], strict=True))
-    blocks = {"tau_log__": B, "spread_omega_log__": B, "nu_log__": B, "raw_lead": B}
-    blocks |= {"raw_delta": M, "probit_kept": K, "probit_y": K, "probit_s": K, "probit_phi": K}
-    parts = np.split(theta[8:], np.cumsum(list(blocks.values()))[:-1])
+    names += ["sigma_model_log__", "sigma_delta_log__"]
+    value = dict(zip(names, theta[:N_GLOBAL], strict=True))
+    blocks = {"raw_delta": M, "tau_log__": B, "spread_omega_log__": B, "nu_log__": B}
+    blocks |= {"sigma_gamma_log__": B, "raw_lead": B, "probit_kept": K, "probit_y": K, "probit_s": K, "probit_phi": K}
+    parts = np.split(theta[N_GLOBAL:], np.cumsum(list(blocks.values()))[:-1])
     return value | dict(zip(blocks, parts, strict=True))
 
 
@@ -143,7 +143,7 @@ def test_one_benchmark_has_no_shock_that_benchmarks_share():
     theta = points(SINGLE, 1)[0]
     p = density.constrain(theta)
     assert (p["delta"] == 0).all()
-    raw = slice(N_GLOBAL + 4, N_GLOBAL + 4 + len(SINGLE.model))
+    raw = slice(N_GLOBAL, N_GLOBAL + len(SINGLE.model))
     np.testing.assert_allclose(density(theta)[1][raw], -theta[raw])
 
 

@@ -24,7 +24,8 @@ def prior_draws(
     """Parameters from the prior, each (draw, dim)."""
     value = {}
     for name, prior in spec.priors.items():
-        dims = (draws, len(data.benchmark)) if name in ("tau", "spread_omega", "nu") else (draws,)
+        own = name in ("tau", "spread_omega", "nu", "sigma_gamma")
+        dims = (draws, len(data.benchmark)) if own else (draws,)
         normal = rng.normal(prior.mu, prior.sigma, dims)
         value[name] = normal if prior.family == "normal" else np.exp(normal)
     K, M, several = len(data.cluster), len(data.model), len(data.benchmark) > 1
@@ -33,10 +34,16 @@ def prior_draws(
     value["lead"] = value["sigma_delta"][:, None] * rng.standard_normal(
         (draws, len(data.benchmark))
     )
-    value["eta"] = rng.normal(value["mu_eta"], value["sigma_eta"], (K, draws)).T
-    value["beta"] = np.exp(rng.normal(value["mu_beta"], value["sigma_beta"], (K, draws)).T)
+    shared, between = spec.mean_variances(several)
+    for i, name in enumerate(("eta", "beta")):
+        mu, prior = value[f"mu_{name}"], spec.priors[f"mu_{name}"]
+        value[f"mu_{name}"] = mu = prior.mu + np.sqrt(shared[i]) / prior.sigma * (mu - prior.mu)
+        mean = mu + np.sqrt(between[i]) * rng.standard_normal((len(data.benchmark), draws))
+        value[name] = rng.normal(mean[data.of_cluster], value[f"sigma_{name}"], (K, draws)).T
+    value["beta"] = np.exp(value["beta"])
     capped = rng.random((draws, K)) < spec.constants["capped_share"]
-    mean = np.where(capped, spec.constants["capped_loss"], value["sigma_gamma"][:, None])
+    few = value["sigma_gamma"][:, data.of_cluster]
+    mean = np.where(capped, spec.constants["capped_loss"], few)
     value["gamma"] = rng.exponential(mean)
     value["g"] = rng.beta(*floor_prior(data.chance, spec.constants["chance_items"]), (draws, K))
     return value
@@ -45,25 +52,44 @@ def prior_draws(
 def log_prior(spec: Spec, data: LadderData, p: Draws) -> dict[str, np.ndarray]:
     """Log density of each parameter under its prior, in the shape of the parameter."""
     value = {}
+    shared, between = spec.mean_variances(len(data.benchmark) > 1)
+    means = dict(zip(("mu_eta", "mu_beta"), np.sqrt(shared), strict=True))
     spread = p["sigma_omega"] / np.exp(p["mu_omega"])[..., None]
     for name, prior in spec.priors.items():
         at = spread if name == "spread_omega" else p[name]
+        sd = means.get(name, prior.sigma)
         if prior.family == "normal":
-            value[name] = stats.norm.logpdf(at, prior.mu, prior.sigma)
+            value[name] = stats.norm.logpdf(at, prior.mu, sd)
         else:
             value[name] = stats.lognorm.logpdf(at, prior.sigma, scale=np.exp(prior.mu))
-    shared = ("mu_eta", "sigma_eta", "mu_beta", "sigma_beta", "sigma_gamma")
-    each = {name: np.asarray(p[name])[..., None] for name in shared}
-    value["eta"] = stats.norm.logpdf(p["eta"], each["mu_eta"], each["sigma_eta"])
+    of = data.of_cluster
+    value["eta"] = _given_earlier(p["eta"], of, p["mu_eta"], p["sigma_eta"], between[0])
     log_beta = np.log(p["beta"])
-    value["beta"] = stats.norm.logpdf(log_beta, each["mu_beta"], each["sigma_beta"]) - log_beta
+    value["beta"] = _given_earlier(log_beta, of, p["mu_beta"], p["sigma_beta"], between[1])
+    value["beta"] = value["beta"] - log_beta
     capped, loss = (spec.constants[name] for name in ("capped_share", "capped_loss"))
-    few = np.log1p(-capped) + stats.expon.logpdf(p["gamma"], scale=each["sigma_gamma"])
+    few = np.log1p(-capped) + stats.expon.logpdf(p["gamma"], scale=np.asarray(p["sigma_gamma"])[..., of])
     many = np.log(capped) + stats.expon.logpdf(p["gamma"], scale=loss)
     value["gamma"] = np.logaddexp(few, many)
     value["g"] = stats.beta.logpdf(
         p["g"], *floor_prior(data.chance, spec.constants["chance_items"])
     )
+    return value
+
+
+def _given_earlier(
+    at: np.ndarray, of: np.ndarray, mu: np.ndarray, sd: np.ndarray, between: float
+) -> np.ndarray:
+    """Log density of each cluster's value given those of its benchmark's earlier clusters, where
+    the benchmark's mean ~ N(mu, sqrt between) is integrated out. (..., cluster)"""
+    value = np.empty(at.shape)
+    for k in range(at.shape[-1]):
+        if k == 0 or of[k] != of[k - 1]:
+            mean, variance = mu, between + 0 * sd
+        wide = variance + sd**2
+        value[..., k] = stats.norm.logpdf(at[..., k], mean, np.sqrt(wide))
+        mean = mean + variance / wide * (at[..., k] - mean)
+        variance = variance * sd**2 / wide
     return value
 
 

@@ -17,12 +17,11 @@ GLOBAL = (
     "mu_omega",
     "sigma_eta",
     "sigma_beta",
-    "sigma_gamma",
     "sigma_model",
     "sigma_delta",
 )
 CURVE = ("eta", "beta", "gamma", "g")
-DIMS = {name: ("benchmark",) for name in ("tau", "nu", "sigma_omega", "lead")}
+DIMS = {name: ("benchmark",) for name in ("tau", "nu", "sigma_omega", "sigma_gamma", "lead")}
 DIMS |= {"delta": ("model",)} | {name: ("cluster",) for name in CURVE}
 PROBIT = (1.5976, 0.070566)
 LARGEST_LOG_LOSS = 300.0  # of the answer: an accuracy of 0, and still a number

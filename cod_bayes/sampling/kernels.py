@@ -24,12 +24,14 @@ FAST: dict[str, Any] = {
     "fastmath": {"contract"},
 }
 PER_CLUSTER = 4  # coordinates of a cluster
-PER_BENCHMARK = ("tau", "spread_omega", "nu")
+PER_BENCHMARK = ("tau", "spread_omega", "nu", "sigma_gamma")  # scales; then its lead
+N_SCALES = len(PER_BENCHMARK)
+N_OWN = N_SCALES + 1  # coordinates of a benchmark beside its clusters'
 N_GLOBAL = len(GLOBAL)
 LANES = 8
-HEAD = 8  # numbers before the arrays of `Density.packed`
+HEAD = 10  # numbers before the arrays of `Density.packed`
 _LOG_2PI = math.log(2 * math.pi)
-_PRIORS = N_GLOBAL + len(PER_BENCHMARK)
+_PRIORS = N_GLOBAL + N_SCALES
 _EDGE = 1e-9
 _TRIANGLE_STEP = 16  # rows of a triangle taken as if they were all as long as the longest
 
@@ -112,24 +114,23 @@ def asin_sqrt(v):
 
 
 @numba.njit(cache=True, nogil=True)
-def size_of(G, T, first):
+def size_of(G, first):
     """Doubles in `packed`."""
     own = 0
     for b in range(len(first) - 1):
-        n = PER_CLUSTER * (first[b + 1] - first[b])
-        own += n * (T + n)
-    return ((len(first) - 1) * T + 2 * (G * G + own) + 1) // 2
+        n = N_OWN + PER_CLUSTER * (first[b + 1] - first[b])
+        own += n * (G + n)
+    return (2 * (G * G + own) + 1) // 2
 
 
 @numba.njit(cache=True, nogil=True)
-def unpack(packed, G, T, first):
-    """touch; A, its transpose, own and its transpose in one row each; `first`, of `packed`."""
-    p, B = packed.view(np.float32), len(first) - 1
-    touch, i = p[: B * T].astype(np.int64).reshape((B, T)), B * T
-    A, i = p[i : i + G * G], i + G * G
+def unpack(packed, G, first):
+    """A, its transpose, own and its transpose in one row each; `first`, of `packed`."""
+    p = packed.view(np.float32)
+    A, i = p[: G * G], G * G
     A_T, i = p[i : i + G * G], i + G * G
     half = (len(p) - i) // 2
-    return touch, A, A_T, p[i : i + half], p[i + half :], first
+    return A, A_T, p[i : i + half], p[i + half :], first
 
 
 @numba.njit(**FAST)
@@ -154,61 +155,63 @@ def _add(out, rows, at, stride, factors):
 
 @numba.njit(**FAST)
 def _take(rows, first, b, own):
-    """One benchmark's part of `rows` (4 K,), in one piece."""
-    K, size = first[-1], first[b + 1] - first[b]
+    """One benchmark's part of `rows` (N_OWN B + 4 K,), in one piece."""
+    B, K, size = len(first) - 1, first[-1], first[b + 1] - first[b]
+    for c in range(N_OWN):
+        own[c] = rows[c * B + b]
     for c in range(PER_CLUSTER):
         for i in range(size):
-            own[c * size + i] = rows[c * K + first[b] + i]
+            own[N_OWN + c * size + i] = rows[N_OWN * B + c * K + first[b] + i]
 
 
 @numba.njit(**FAST)
 def _put(rows, first, b, own):
     """Writes what `_take` takes."""
-    K, size = first[-1], first[b + 1] - first[b]
+    B, K, size = len(first) - 1, first[-1], first[b + 1] - first[b]
+    for c in range(N_OWN):
+        rows[c * B + b] = own[c]
     for c in range(PER_CLUSTER):
         for i in range(size):
-            rows[c * K + first[b] + i] = own[c * size + i]
+            rows[N_OWN * B + c * K + first[b] + i] = own[N_OWN + c * size + i]
 
 
 @numba.njit(**FAST)
-def stretch(phi, theta, touch, A, A_T, own, own_T, first):
+def stretch(phi, theta, G, A, A_T, own, own_T, first):
     """theta of phi, in place."""
-    G, T, start = len(phi) - PER_CLUSTER * first[-1], touch.shape[1], 0
+    start = 0
     theta[:G] = 0.0
     _add(theta[:G], A_T, 0, G, phi[:G])
     given, made = np.empty(len(phi)), np.empty(len(phi))
     for b in range(len(first) - 1):
-        n = PER_CLUSTER * (first[b + 1] - first[b])
-        for j in range(T):
-            given[j] = phi[touch[b, j]]
-        _take(phi[G:], first, b, given[T:])
+        n = N_OWN + PER_CLUSTER * (first[b + 1] - first[b])
+        _take(phi[G:], first, b, given)
         made[:n] = 0.0
-        _add(made[:n], own_T, start, n, given[:T])
+        _add(made[:n], own_T, start, n, phi[:G])
         for j in range(0, n, _TRIANGLE_STEP):  # W_b is lower triangular
-            at = start + (T + j) * n + j
-            _add(made[j:n], own_T, at, n, given[T + j : T + min(j + _TRIANGLE_STEP, n)])
+            at = start + (G + j) * n + j
+            _add(made[j:n], own_T, at, n, given[j : min(j + _TRIANGLE_STEP, n)])
         _put(theta[G:], first, b, made)
-        start += n * (T + n)
+        start += n * (G + n)
 
 
 @numba.njit(**FAST)
-def gather(by_theta, by_phi, touch, A, A_T, own, own_T, first):
+def gather(by_theta, by_phi, G, A, A_T, own, own_T, first):
     """A gradient by theta to one by phi, in place."""
-    G, T, start = len(by_phi) - PER_CLUSTER * first[-1], touch.shape[1], 0
+    start = 0
     by_phi[:G] = 0.0
     _add(by_phi[:G], A, 0, G, by_theta[:G])
     given, made = np.empty(len(by_phi)), np.empty(len(by_phi))
     for b in range(len(first) - 1):
-        n = PER_CLUSTER * (first[b + 1] - first[b])
+        n = N_OWN + PER_CLUSTER * (first[b + 1] - first[b])
         _take(by_theta[G:], first, b, given)
-        made[: T + n] = 0.0
+        made[: G + n] = 0.0
         for i in range(0, n, _TRIANGLE_STEP):
             end = min(i + _TRIANGLE_STEP, n)
-            _add(made[: T + end], own, start + i * (T + n), T + n, given[i:end])
-        for j in range(T):
-            by_phi[touch[b, j]] += made[j]
-        _put(by_phi[G:], first, b, made[T:])
-        start += n * (T + n)
+            _add(made[: G + end], own, start + i * (G + n), G + n, given[i:end])
+        for j in range(G):
+            by_phi[j] += made[j]
+        _put(by_phi[G:], first, b, made[G:])
+        start += n * (G + n)
 
 
 # Clusters stand in blocks of LANES, each benchmark's in blocks of its own. Loops over a block have
@@ -317,13 +320,11 @@ def _one_less(v, e):
 
 
 @numba.njit(**FAST)
-def _curves(blocks, first, start, mu_eta, s_eta, mu_beta, s_beta, s_gamma, capped, s_capped):
-    """Coordinates to curves, with the clusters' own priors, Jacobians and their derivatives.
-
-    Returns: the log prior; what the priors' five parameters need of its gradient.
-    """
+def _curves(blocks, s_gammas, of_block, mu_eta, s_eta, mu_beta, s_beta, capped, s_capped):
+    """Coordinates to curves, with the clusters' own priors, Jacobians and their derivatives: those
+    of eta and log beta as if their benchmark had no mean of its own (`_means`)."""
     for j in range(len(blocks)):
-        v = blocks[j]
+        v, s_gamma = blocks[j], s_gammas[of_block[j]]
         for i in range(LANES):
             nu = v[NU + i]
             over_nu = 1 / nu
@@ -375,18 +376,33 @@ def _curves(blocks, first, start, mu_eta, s_eta, mu_beta, s_beta, s_gamma, cappe
             v[G + i], v[LOSS + i], v[AWAY + i] = g, loss, away
             v[SHOWN + i], v[MORE + i], v[OVER_NU + i] = shown, more, over_nu
             v[LOG_P + i] = log_p
-    total = by_mu_eta = by_s_eta = by_mu_beta = by_s_beta = by_s_gamma = 0.0
-    # Apart: a sum in the loop above would keep it from being vectorised.
-    for b in range(len(first) - 1):
-        for k in range(first[b + 1] - first[b]):
-            v, i = blocks[start[b] + k // LANES], k % LANES
-            total += v[LOG_P + i]
-            by_mu_beta += v[S_BETA + i]
-            by_s_beta += v[S_BETA + i] * v[S_BETA + i]
-            by_mu_eta += v[S_ETA + i]
-            by_s_eta += v[S_ETA + i] * v[S_ETA + i]
-            by_s_gamma += v[S_GAMMA + i]
-    return total, by_mu_eta, by_s_eta, by_mu_beta, by_s_beta, by_s_gamma
+
+
+@numba.njit(**FAST)
+def _means(own, size, d_row, by_row, sd, variance):
+    """The prior of one benchmark's values with a mean of its own ~ N(mu, variance), integrated out.
+
+        v_k ~ N(mean_b, sd),    mean_b ~ N(mu, sqrt variance),    d_k = (v_k - mu) / sd
+        log p = that of `_curves` + (gain - log(1 + n variance / sd^2)) / 2
+        gain  = (sum d)^2 variance / (sd^2 + n variance)
+
+    Adds to the derivatives by v. Returns what it adds to the log prior, and the whole of it by mu
+    and by log sd, without the normals' constants.
+    """
+    total = squares = 0.0
+    for k in range(size):
+        d = own[k // LANES, d_row + k % LANES]
+        total += d
+        squares += d * d
+    wide = sd * sd + size * variance
+    pull = total * variance / wide  # of the mean's expectation, in sd
+    for j in range(len(own)):
+        for i in range(LANES):
+            own[j, by_row + i] += pull / sd
+    value = 0.5 * (total * pull - math.log(wide / (sd * sd)))
+    by_mu = (total - size * pull) / sd
+    by_log_sd = squares - total * pull * (1 + sd * sd / wide) + size * variance / wide
+    return value, by_mu, by_log_sd
 
 
 @numba.njit(**FAST)
@@ -541,26 +557,30 @@ def _walk(sigma2, x, top, a, h, t_a, t_h):
 def log_density(theta, grad, sloped, x, top, first, start, lean, cells, fixed, prior, constants):
     """The log density at theta; grad is its gradient if `sloped`, else spoilt."""
     B, M, K, J = len(top), len(x), first[-1], len(fixed)
-    n = N_GLOBAL
-    i_tau, i_spread, i_nu, i_lead, i_raw = n, n + B, n + 2 * B, n + 3 * B, n + 4 * B
-    several, capped, s_capped, measured = constants
-    i_curve = i_raw + M
+    i_raw = N_GLOBAL
+    i_tau = i_raw + M
+    i_spread, i_nu, i_gamma, i_lead = i_tau + B, i_tau + 2 * B, i_tau + 3 * B, i_tau + 4 * B
+    i_curve = i_lead + B
+    several, capped, s_capped, measured, var_eta, var_beta = constants
     grad[:] = 0.0
     total = 0.0
 
     # Scales and locations: normal on these coordinates (log-normal scales).
-    for i in range(n + 3 * B):
-        j = i if i < n else n + (i - n) // B
-        d = (theta[i] - prior[j, 0]) / prior[j, 1]
+    for i in range(N_GLOBAL + N_SCALES * B):
+        j = i if i < N_GLOBAL else N_GLOBAL + (i - N_GLOBAL) // B
+        at = i if i < N_GLOBAL else i + M
+        d = (theta[at] - prior[j, 0]) / prior[j, 1]
         total -= 0.5 * d * d + math.log(prior[j, 1]) + 0.5 * _LOG_2PI
-        grad[i] -= d / prior[j, 1]
-    for i in range(i_lead, i_curve):
-        total -= 0.5 * theta[i] * theta[i] + 0.5 * _LOG_2PI
-        grad[i] -= theta[i]
+        grad[at] -= d / prior[j, 1]
+    for i in range(M + B):
+        at = i_raw + i if i < M else i_lead + i - M
+        total -= 0.5 * theta[at] * theta[at] + 0.5 * _LOG_2PI
+        grad[at] -= theta[at]
 
     mu_eta, mu_beta = theta[0], theta[1]
-    s_eta, s_beta, s_gamma = math.exp(theta[3]), math.exp(theta[4]), math.exp(theta[5])
-    s_model, s_delta = math.exp(theta[6]), math.exp(theta[7])
+    s_eta, s_beta = math.exp(theta[3]), math.exp(theta[4])
+    s_model, s_delta = math.exp(theta[5]), math.exp(theta[6])
+    s_gammas, of_block = np.exp(theta[i_gamma : i_gamma + B]), np.empty(J, np.int64)
     blocks = np.empty((J, _END))
     blocks[:, :FLOOR_A] = 0.0
     blocks[:, FLOOR_A:OVER_NU] = fixed
@@ -576,6 +596,7 @@ def log_density(theta, grad, sloped, x, top, first, start, lean, cells, fixed, p
             trend += lean[b, m] * shift
         nu, stretched = math.exp(theta[i_nu + b]), math.exp(trend)
         for j in range(start[b], start[b + 1]):
+            of_block[j] = b
             for i in range(LANES):
                 blocks[j, NU + i] *= nu
                 blocks[j, WAY + i] *= stretched
@@ -584,15 +605,20 @@ def log_density(theta, grad, sloped, x, top, first, start, lean, cells, fixed, p
                 at = theta[i_curve + row * K + first[b] + k]
                 blocks[start[b] + k // LANES, row * LANES + k % LANES] = at
 
-    sums = _curves(blocks, first, start, mu_eta, s_eta, mu_beta, s_beta, s_gamma, capped, s_capped)
-    log_p, by_mu_eta, by_s_eta, by_mu_beta, by_s_beta, by_s_gamma = sums
-    total += log_p
+    _curves(blocks, s_gammas, of_block, mu_eta, s_eta, mu_beta, s_beta, capped, s_capped)
     total -= K * (theta[3] + theta[4] + _LOG_2PI) + 0.5 * measured * _LOG_2PI
-    grad[0] += by_mu_eta / s_eta
-    grad[1] += by_mu_beta / s_beta
-    grad[3] += by_s_eta - K
-    grad[4] += by_s_beta - K
-    grad[5] += by_s_gamma
+    for b in range(B):
+        own, size = blocks[start[b] : start[b + 1]], first[b + 1] - first[b]
+        value, by_mu, by_log_sd = _means(own, size, S_ETA, BY_ETA, s_eta, var_eta)
+        total += value
+        grad[0] += by_mu
+        grad[3] += by_log_sd - size
+        value, by_mu, by_log_sd = _means(own, size, S_BETA, BY_LOG_BETA, s_beta, var_beta)
+        total += value
+        grad[1] += by_mu
+        grad[4] += by_log_sd - size
+        total += _sum(own, LOG_P, size)
+        grad[i_gamma + b] += _sum(own, S_GAMMA, size)
 
     s_var = 1 / (s_delta * s_delta)
     lanes, kept = np.empty((_SUMS, LANES)), np.empty((M, np.max(start[1:] - start[:-1]), WR - E))
@@ -632,7 +658,7 @@ def log_density(theta, grad, sloped, x, top, first, start, lean, cells, fixed, p
             _copy(kept[m], 0, own, E)
             f, fr, by_a, by_h, over = sf[m], sfr[m], t_a[m], t_h[m], 1 / c[m]
             t_c = (fr * fr + by_a * f * f + by_h * f * fr) * over * over + over
-            grad[7] -= 1 - t_c * s_var
+            grad[6] -= 1 - t_c * s_var
             if m == last:
                 t_c = 0.0
             t_f, t_fr = -(2 * by_a * f + by_h * fr) * over, -(2 * fr + by_h * f) * over
@@ -651,11 +677,11 @@ def log_density(theta, grad, sloped, x, top, first, start, lean, cells, fixed, p
         for m in range(top[b]):
             by = by_dx[b, m] + lean[b, m] * by_trend
             grad[i_lead + b] -= by * s_delta
-            grad[7] -= by * s_delta * theta[i_lead + b]
+            grad[6] -= by * s_delta * theta[i_lead + b]
             by *= several * s_model
             grad[i_raw + m] += by
             grad[i_raw + top[b]] -= by
-            grad[6] += by * (theta[i_raw + m] - theta[i_raw + top[b]])
+            grad[5] += by * (theta[i_raw + m] - theta[i_raw + top[b]])
         for row in range(4):
             for k in range(size):
                 by = own[k // LANES, BY_PROBIT_K + row * LANES + k % LANES]
@@ -671,16 +697,15 @@ def log_density_c(size, phi, gradient, value, packed):
     """The density with C's calling convention, on a preconditioner's coordinates; 0, or 3 where it
     is not finite. packed: `Density.packed`, then `Preconditioner.packed`."""
     head = numba.carray(packed, (4,))
-    M, K, own = int(head[1]), int(head[2]), int(head[3])
-    G = int(size) - 4 * K
+    M, own = int(head[1]), int(head[3])
+    G = N_GLOBAL + M
     evidence = unpack_evidence(numba.carray(packed, (own,)))
     first = evidence[2]
-    T = N_GLOBAL + len(PER_BENCHMARK) + 1 + M
-    change = unpack(numba.carray(packed, (own + size_of(G, T, first),))[own:], G, T, first)
+    change = unpack(numba.carray(packed, (own + size_of(G, first),))[own:], G, first)
     theta, by_theta, by_phi = np.empty(size), np.empty(size), numba.carray(gradient, (size,))
-    stretch(numba.carray(phi, (size,)), theta, *change)
+    stretch(numba.carray(phi, (size,)), theta, G, *change)
     log_p = log_density(theta, by_theta, True, *evidence)
-    gather(by_theta, by_phi, *change)
+    gather(by_theta, by_phi, G, *change)
     numba.carray(value, (1,))[0] = log_p
     return 0 if np.isfinite(log_p) and np.isfinite(by_phi).all() else 3
 
