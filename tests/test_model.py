@@ -77,10 +77,10 @@ def as_values(data, theta):
     """The coordinates under the names of the PyMC model's value variables."""
     B, M, K = len(data.benchmark), len(data.model), len(data.cluster)
     names = ["mu_eta", "mu_beta", "mu_omega", "sigma_eta_log__", "sigma_beta_log__"]
-    names += ["sigma_model_log__", "sigma_delta_log__"]
+    names += ["sigma_model_log__"]
     value = dict(zip(names, theta[:N_GLOBAL], strict=True))
     blocks = {"raw_delta": M, "tau_log__": B, "spread_omega_log__": B, "nu_log__": B}
-    blocks |= {"sigma_gamma_log__": B, "raw_lead": B, "probit_kept": K, "probit_y": K, "probit_s": K, "probit_phi": K}
+    blocks |= {"sigma_gamma_log__": B, "sigma_delta_log__": B, "raw_lead": B, "probit_kept": K, "probit_y": K, "probit_s": K, "probit_phi": K}
     parts = np.split(theta[N_GLOBAL:], np.cumsum(list(blocks.values()))[:-1])
     return value | dict(zip(blocks, parts, strict=True))
 
@@ -189,7 +189,7 @@ def log_density_of_cells(data, p, b, ks, ms):
     df = (ms != largest) * (curve(1e-4) - curve(-1e-4)) / 2e-4
     way = data.x_ref[b] - data.x[ms]
     covariance = np.diag(data.noise[ks, ms] + p["tau"][b] ** 2)
-    covariance += p["sigma_delta"] ** 2 * np.outer(df, df) * np.equal.outer(ms, ms)
+    covariance += p["sigma_delta"][b] ** 2 * np.outer(df, df) * np.equal.outer(ms, ms)
     covariance += p["sigma_omega"][b] ** 2 * np.minimum.outer(way, way)
     return stats.multivariate_normal.logpdf(data.z[ks, ms], curve(0), covariance)
 

@@ -288,7 +288,7 @@ class Fit:
         curve, weight, counted = _own(self, b)
         x_ref = float(c["x_ref"].values[b])
         top = int(c["top"].values[b])
-        delta = value["sigma_delta"] * rng.standard_normal(draws) - value["lead"][:, b]
+        delta = value["sigma_delta"][:, b] * rng.standard_normal(draws) - value["lead"][:, b]
         if len(self.benchmarks) > 1:
             delta = delta + value["sigma_model"] * own - value["delta"][:, top]
         away = np.log10(compute) - x_ref

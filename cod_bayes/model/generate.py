@@ -24,14 +24,14 @@ def prior_draws(
     """Parameters from the prior, each (draw, dim)."""
     value = {}
     for name, prior in spec.priors.items():
-        own = name in ("tau", "spread_omega", "nu", "sigma_gamma")
+        own = name in ("tau", "spread_omega", "nu", "sigma_gamma", "sigma_delta")
         dims = (draws, len(data.benchmark)) if own else (draws,)
         normal = rng.normal(prior.mu, prior.sigma, dims)
         value[name] = normal if prior.family == "normal" else np.exp(normal)
     K, M, several = len(data.cluster), len(data.model), len(data.benchmark) > 1
     value["sigma_omega"] = np.exp(value["mu_omega"])[:, None] * value.pop("spread_omega")
     value["delta"] = several * value["sigma_model"][:, None] * rng.standard_normal((draws, M))
-    value["lead"] = value["sigma_delta"][:, None] * rng.standard_normal(
+    value["lead"] = value["sigma_delta"] * rng.standard_normal(
         (draws, len(data.benchmark))
     )
     shared, between = spec.mean_variances(several)
@@ -117,7 +117,7 @@ def replicate(data: LadderData, p: Draws, rng: np.random.Generator) -> np.ndarra
     walk = np.cumsum(walk[..., ::-1], axis=-1)[..., ::-1]  # from the largest model down
     for m in range(len(data.model)):
         f, slope = curves(data, p, m)
-        delta = p["sigma_delta"][..., None] * rng.standard_normal(benchmarks)
+        delta = p["sigma_delta"] * rng.standard_normal(benchmarks)
         noise = np.where(data.measured[:, m], data.noise[:, m], 0.0)
         eps = np.sqrt(noise + p["tau"][..., data.of_cluster] ** 2) * rng.standard_normal(f.shape)
         shocks = slope * delta[..., data.of_cluster] + walk[..., data.of_cluster, m]
@@ -150,7 +150,7 @@ def log_likelihood(data: LadderData, p: Draws) -> np.ndarray:
         def over(term: np.ndarray) -> np.ndarray:
             return term @ member.T
 
-        inverse = 1 / p["sigma_delta"][..., None] ** 2
+        inverse = 1 / p["sigma_delta"] ** 2
         c, b, s = over(slope**2 * w) + inverse, over(slope * w), over(slope * r * w)
         a, h = over(w) - b**2 / c, over(r * w) - b * s / c
         variance = variance + (p["sigma_omega"] * steps[:, m]) ** 2

@@ -18,10 +18,10 @@ GLOBAL = (
     "sigma_eta",
     "sigma_beta",
     "sigma_model",
-    "sigma_delta",
 )
 CURVE = ("eta", "beta", "gamma", "g")
-DIMS = {name: ("benchmark",) for name in ("tau", "nu", "sigma_omega", "sigma_gamma", "lead")}
+_OF_BENCHMARK = ("tau", "nu", "sigma_omega", "sigma_gamma", "sigma_delta", "lead")
+DIMS = {name: ("benchmark",) for name in _OF_BENCHMARK}
 DIMS |= {"delta": ("model",)} | {name: ("cluster",) for name in CURVE}
 PROBIT = (1.5976, 0.070566)
 LARGEST_LOG_LOSS = 300.0  # of the answer: an accuracy of 0, and still a number

@@ -9,12 +9,12 @@ of the PyMC model.
 
 Coordinates, in this order (B benchmarks, M models, K clusters):
 
-    mu_eta, mu_beta, mu_omega, log sigma_eta, log sigma_beta, log sigma_model, log sigma_delta,
-    raw_delta (M), log tau (B), log spread_omega (B), log nu (B), log sigma_gamma (B), raw_lead (B),
-    probit kept (K), probit y (K), probit s (K), probit phi (K)
+    mu_eta, mu_beta, mu_omega, log sigma_eta, log sigma_beta, log sigma_model, raw_delta (M),
+    log tau (B), log spread_omega (B), log nu (B), log sigma_gamma (B), log sigma_delta (B),
+    raw_lead (B), probit kept (K), probit y (K), probit s (K), probit phi (K)
 
-Given what all benchmarks share, the first 7 + M, benchmarks are independent: a benchmark's block is
-its five coordinates and those of its clusters.
+Given what all benchmarks share, the first 6 + M, benchmarks are independent: a benchmark's block is
+its six coordinates and those of its clusters.
 
 A probit (`cod_bayes.model.ladder.share`) where a logit is usual: the tail towards 0, where data say
 nothing, is then lighter than an exponential's.
@@ -45,7 +45,7 @@ from cod_bayes.sampling.kernels import (
     N_OWN,
     PER_BENCHMARK,
     PER_CLUSTER,
-    first_blocks,
+    first_places,
     log_density,
     unpack_evidence,
 )
@@ -86,15 +86,15 @@ class Density:
         log_norm = gammaln(a) + gammaln(b) - gammaln(a + b)
         prior = spec.normal_priors(GLOBAL + PER_BENCHMARK)
         first = np.searchsorted(data.of_cluster, np.arange(B + 1))
-        start = first_blocks(first)
-        lane = np.arange(K) - first[data.of_cluster]
-        block, lane = start[data.of_cluster] + lane // LANES, lane % LANES
-        cells = np.zeros((M, start[-1], 2, LANES))
+        start, J = first_places(first)
+        place = start[data.of_cluster] + np.arange(K) - first[data.of_cluster]
+        block, lane = place // LANES, place % LANES
+        cells = np.zeros((M, J, 2, LANES))
         cells[:, :, 1] = -1.0
         noise = np.where(data.measured, data.noise, -1.0)
         cells[:, block, :, lane] = np.stack([data.z, noise], axis=-1)
         below, way = data.below
-        fixed = np.ones((start[-1], 5, LANES))  # beyond the last cluster any finite numbers
+        fixed = np.ones((J, 5, LANES))  # places without a cluster: any finite numbers
         fixed[block, :, lane] = np.column_stack([a, b, log_norm, way, data.nu_ratio])
         several = B > 1 if several is None else several
         shared, between = spec.mean_variances(several)
@@ -137,14 +137,14 @@ class Density:
     def constrain(self, theta: np.ndarray) -> dict[str, np.ndarray]:
         """Named parameters of draws (..., size), each (..., dim): see the module's order."""
         B, M, K = self.shape
-        sizes = [1] * N_GLOBAL + [M, B, B, B, B, B, K, K, K, K]
+        sizes = [1] * N_GLOBAL + [M, B, B, B, B, B, B, K, K, K, K]
         parts = np.split(theta, np.cumsum(sizes)[:-1], axis=-1)
         value = dict(zip(GLOBAL, (part[..., 0] for part in parts[:N_GLOBAL]), strict=True))
         value = {k: v if k.startswith("mu") else np.exp(v) for k, v in value.items()}
-        raw, log_tau, log_spread, log_nu, log_gamma, lead, *probits = parts[N_GLOBAL:]
+        raw, log_tau, log_spread, log_nu, log_gamma, log_delta, lead, *probits = parts[N_GLOBAL:]
         top, of_cluster, lean = self.data.top, self.data.of_cluster, self.data.lean
         nu = self.data.nu_ratio * np.exp(log_nu[..., of_cluster])
-        lead = value["sigma_delta"][..., None] * lead
+        lead = np.exp(log_delta) * lead
         delta = float(self.several) * value["sigma_model"][..., None] * raw
         trend = delta @ lean.T - (delta[..., top] + lead) * lean.sum(axis=1)
         curves = curves_of(probits, nu, self.data.below[1] * np.exp(trend[..., of_cluster]))
@@ -155,6 +155,7 @@ class Density:
                 "nu": np.exp(log_nu),
                 "sigma_omega": np.exp(value["mu_omega"][..., None] + log_spread),
                 "sigma_gamma": np.exp(log_gamma),
+                "sigma_delta": np.exp(log_delta),
                 "lead": lead,
                 "delta": delta,
             }

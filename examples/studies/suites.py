@@ -240,8 +240,10 @@ def by_mean(rows: pd.DataFrame) -> pd.DataFrame:
     means["in90"] = means["actual"].between(means["q05"], means["q95"])
     means["in50"] = means["actual"].between(means["q25"], means["q75"])
     means["crps"] *= 100
-    means["energy"] *= 100
-    table = []
+    means["energy"] = 100 * means.get("energy", np.nan)
+    table: list[Row] = []
+    if means.empty:
+        return pd.DataFrame(table)
     for (kind, method), of in [
         *means.groupby(["kind", "method"], sort=False),
         *((("all", method), of) for method, of in means.groupby("method", sort=False)),
