@@ -1,5 +1,5 @@
-"""The stated model's log density in the fast engine's coordinates, with the shocks that the engine
-integrates out."""
+"""The stated model's log density in the fast engine's coordinates, with the shocks and means
+that the engine integrates out."""
 
 from functools import cache
 from itertools import pairwise
@@ -24,22 +24,23 @@ from cod_bayes.sampling.kernels import N_GLOBAL
 
 class Stated:
     """The statement's log density of the fast engine's coordinates theta and of the shocks s that
-    the engine integrates out: delta_benchmark below the largest models, then omega_step."""
+    the engine integrates out: delta_benchmark below the largest models, omega_step, and, of several
+    benchmarks, mu_eta_benchmark and mu_beta_benchmark."""
 
     def __init__(self, data):
         B, M, K = len(data.benchmark), len(data.model), len(data.cluster)
         of, top = data.of_cluster, data.top
         theta, s = pt.dvector("theta"), pt.dvector("s")
-        sizes = [B, B, B, B, M, K, K, K, K]
-        at = np.cumsum([N_GLOBAL, *sizes])
+        at = np.cumsum([N_GLOBAL, M, *[B] * 6, *[K] * 4])
         parts = [theta[i:j] for i, j in pairwise(at)]
-        log_tau, log_spread, log_nu, raw_lead, raw_delta, *probits = parts
-        names = ("sigma_eta", "sigma_beta", "sigma_gamma", "sigma_model", "sigma_delta")
+        raw_delta, log_tau, log_spread, log_nu, log_gamma, log_delta, raw_lead, *probits = parts
+        names = ("sigma_eta", "sigma_beta", "sigma_model")
         value = {name: theta[i] for i, name in enumerate(("mu_eta", "mu_beta", "mu_omega"))}
         value |= {f"{name}_log__": theta[3 + i] for i, name in enumerate(names)}
         value |= {"tau_log__": log_tau, "spread_omega_log__": log_spread, "nu_log__": log_nu}
+        value |= {"sigma_gamma_log__": log_gamma, "sigma_delta_log__": log_delta}
         several = float(B > 1)
-        delta, lead = several * pt.exp(theta[6]) * raw_delta, pt.exp(theta[7]) * raw_lead
+        delta, lead = several * pt.exp(theta[5]) * raw_delta, pt.exp(log_delta) * raw_lead
         weights = trend_weights(data)
         trend = pt.dot(weights, delta) - (delta[top] + lead) * weights.sum(axis=1)
         nu = data.nu_ratio * pt.exp(log_nu)[of]
@@ -50,13 +51,18 @@ class Stated:
         below = np.arange(M) != top[:, None]
         shocks = pt.set_subtensor(pt.zeros((B, M))[below.nonzero()], s[: below.sum()])
         value["delta_benchmark"] = pt.set_subtensor(shocks[np.arange(B), top], lead)
-        value["omega_step"] = s[below.sum() :].reshape((B, M))
+        value["omega_step"] = s[below.sum() : below.sum() + B * M].reshape((B, M))
+        self.shocks = int(below.sum()) + B * M
         # Of the change from the model's variables to theta.
-        jacobian = pt.sum(theta[3:8]) + pt.sum(log_tau + log_spread + log_nu) + B * theta[7]
+        scales = log_tau + log_spread + log_nu + log_gamma + 2 * log_delta
+        jacobian = pt.sum(theta[3:6]) + pt.sum(scales)
         jacobian += pt.sum(log_jacobian(probits, curves, nu, distance))
         if several:
             value["delta"] = delta
-            jacobian += M * theta[6]
+            jacobian += M * theta[5]
+            value["mu_eta_benchmark"] = s[self.shocks : self.shocks + B]
+            value["mu_beta_benchmark"] = s[self.shocks + B :]
+            self.shocks += 2 * B
         else:  # the engine keeps coordinates that nothing depends on
             jacobian += pm.logp(pm.Normal.dist(), raw_delta).sum()
         model = build(data, SPEC)
@@ -65,7 +71,6 @@ class Stated:
         log_p = clone_replace(model.logp(jacobian=False), replace) + jacobian
         outputs = [log_p, *grad(log_p, [theta, s])]
         self.of = pytensor.function([theta, s], outputs, mode="FAST_COMPILE")
-        self.shocks = int(below.sum()) + B * M
 
     def shocks_given(self, theta):
         """Mean and precision of s given theta: log_p is quadratic in s, and so s is normal."""

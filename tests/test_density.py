@@ -67,7 +67,7 @@ def test_one_benchmark_has_no_shock_that_benchmarks_share():
     data = EVIDENCE["one"]
     density, theta = Density.of(SPEC, data), points(data, 1)[0]
     assert (density.constrain(theta)["delta"] == 0).all()
-    raw = slice(N_GLOBAL + 4, N_GLOBAL + 4 + len(data.model))
+    raw = slice(N_GLOBAL, N_GLOBAL + len(data.model))
     np.testing.assert_allclose(density(theta)[1][raw], -theta[raw])
 
 
@@ -92,7 +92,7 @@ def log_likelihood(data, p):
         slope = smaller * (high - low) / 2e-4
         below = data.x_ref[b] - data.x[ms]
         covariance = np.diag(data.noise[ks, ms] + p["tau"][b] ** 2)
-        covariance += p["sigma_delta"] ** 2 * np.outer(slope, slope) * np.equal.outer(ms, ms)
+        covariance += p["sigma_delta"][b] ** 2 * np.outer(slope, slope) * np.equal.outer(ms, ms)
         covariance += p["sigma_omega"][b] ** 2 * np.minimum.outer(below, below)
         total += stats.multivariate_normal.logpdf(data.z[ks, ms], mean, covariance)
     return total
@@ -101,21 +101,34 @@ def log_likelihood(data, p):
 def log_prior(data, p):
     """Of all that the density's coordinates stand for, shocks in units of their scales."""
     named = p | {"spread_omega": p["sigma_omega"] / np.exp(p["mu_omega"])}
-    total = sum(np.sum(v.distribution.logpdf(named[name])) for name, v in SPEC.priors.items())
-    total += stats.norm.logpdf(p["eta"], p["mu_eta"], p["sigma_eta"]).sum()
-    total += stats.norm.logpdf(np.log(p["beta"]), p["mu_beta"], p["sigma_beta"]).sum()
+    shared, own = SPEC.mean_variances(len(data.benchmark) > 1)
+    total = 0.0
+    for name, prior in SPEC.priors.items():
+        if name in ("mu_eta", "mu_beta"):
+            sd = np.sqrt(shared[name == "mu_beta"])
+            total += stats.norm.logpdf(named[name], prior.mu, sd)
+        else:
+            total += np.sum(prior.distribution.logpdf(named[name]))
+    for i, (name, values) in enumerate({"eta": p["eta"], "beta": np.log(p["beta"])}.items()):
+        # Benchmarks' means integrated out: their clusters are correlated.
+        together = np.equal.outer(data.of_cluster, data.of_cluster)
+        covariance = p[f"sigma_{name}"] ** 2 * np.eye(len(values)) + own[i] * together
+        mean = np.full(len(values), p[f"mu_{name}"])
+        total += stats.multivariate_normal.logpdf(values, mean, covariance)
     share, loss = (SPEC.constants[name] for name in ("capped_share", "capped_loss"))
-    scaling, capped = (stats.expon.pdf(p["gamma"], scale=s) for s in (p["sigma_gamma"], loss))
+    scaling, capped = (
+        stats.expon.pdf(p["gamma"], scale=s) for s in (p["sigma_gamma"][data.of_cluster], loss)
+    )
     total += np.log((1 - share) * scaling + share * capped).sum()
     floor = floor_prior(data.chance, SPEC.constants["chance_items"])
     return total + stats.beta.logpdf(p["g"], *floor).sum()
 
 
 def split(data, theta):
-    """The coordinates after the first eight: log tau, log spread_omega, log nu, leads, shocks and
-    the four probits."""
+    """The coordinates after the first: shocks, the logarithms of tau, spread_omega, nu, sigma_gamma
+    and sigma_delta, leads, and the four probits."""
     B, M, K = len(data.benchmark), len(data.model), len(data.cluster)
-    at = np.cumsum([N_GLOBAL, B, B, B, B, M, K, K, K, K])
+    at = np.cumsum([N_GLOBAL, M, *[B] * 6, *[K] * 4])
     return [theta[i:j] for i, j in pairwise(at)]
 
 
@@ -124,13 +137,13 @@ def test_density_is_likelihood_and_prior_and_jacobian(data):
     density = Density.of(SPEC, data)
     for theta in points(data, 4, spread=0.4):
         p = density.constrain(theta)
-        log_tau, log_spread, log_nu, lead, delta, *probits = split(data, theta)
+        delta, *scales, lead, kept, y, s, phi = split(data, theta)
         total = log_likelihood(data, p) + log_prior(data, p)
         total += stats.norm.logpdf(np.concatenate([lead, delta])).sum()
-        total += sum(np.sum(scales) for scales in (theta[3:N_GLOBAL], log_tau, log_spread, log_nu))
+        total += np.sum(theta[3:N_GLOBAL]) + np.sum(scales)
         nu = data.nu_ratio * p["nu"][data.of_cluster]
         distance = second_model(data)[1] * np.exp([trend(data, p, b) for b in data.of_cluster])
-        total += np.sum(log_jacobian(probits, [p[name] for name in CURVE], nu, distance))
+        total += np.sum(log_jacobian([kept, y, s, phi], [p[name] for name in CURVE], nu, distance))
         assert density(theta)[0] == pytest.approx(total, rel=1e-6)
 
 

@@ -251,7 +251,7 @@ class Fit:
         value = {name: v[at] for name, v in self._shocks.items()}
         curves, weight, part = self._curves_of(b)
         x_ref, top = float(self._constant["x_ref"][b]), int(self._constant["top"][b])
-        delta = value["sigma_delta"] * rng.standard_normal(draws) - value["lead"][:, b]
+        delta = value["sigma_delta"][:, b] * rng.standard_normal(draws) - value["lead"][:, b]
         if len(self.benchmarks) > 1:
             delta = delta + value["sigma_model"] * common - value["delta"][:, top]
         away = np.log10(compute) - x_ref

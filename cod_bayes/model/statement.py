@@ -9,14 +9,15 @@ the benchmark's largest ladder model:
 
     delta_m  ~ N(0, sigma_model)     decades  the model trains as if it had more or less compute,
                                               on every benchmark; 0 where there is one benchmark
-    delta_bm ~ N(0, sigma_delta)     decades  the same on benchmark b alone
+    delta_bm ~ N(0, sigma_delta_b)   decades  the same on benchmark b alone
     omega_bm = sigma_omega_b W_b(x_m)       radians: what no curve follows, a random walk in log
                                               compute that starts at the largest model, both ways
     eps_km   ~ N(0, sqrt(noise_km + tau_b^2)) radians: trials, and what one cluster does alone
 
-    eta_k ~ N(mu_eta, sigma_eta)              log answer loss that the largest model shows
-    log beta_k ~ N(mu_beta, sigma_beta)       log of its fall per decade
-    gamma_k ~ Exponential of mean sigma_gamma, or, for a share capped_share of the clusters,
+    eta_k ~ N(mu_eta_b, sigma_eta)            log answer loss that the largest model shows
+    log beta_k ~ N(mu_beta_b, sigma_beta)     log of its fall per decade
+    mu_b ~ N(mu, sqrt(1 - rho) s), mu ~ N(m, sqrt(rho) s)       of eta and of log beta
+    gamma_k ~ Exponential of mean sigma_gamma_b, or, for a share capped_share of the clusters,
               of mean capped_loss             answer loss that compute does not take away
     g_k ~ Beta around the chance level        floor
     nu_k = rho_k nu_b                         how far a cluster's items differ
@@ -33,6 +34,12 @@ distributions:
 
     z_k*     = f_k(x* + delta_* - x_b - delta_b - lead_b + delta_b*) + omega_b* + eps_k*
     score_b  = sum_k weight_k sin^2 z_k*,          weight_k: the cluster's share of the items
+
+A suite has three levels: suite, benchmark, cluster. rho is the correlation of two benchmarks' means
+a priori. The variance s^2 of a benchmark's mean does not depend on it, so that a benchmark has the
+same prior in a suite as alone. Ceilings are not shared: a ladder hardly shows them, and would say
+of
+of many benchmarks together that there are none.
 
 Every prior, with its unit and reason, stands in `models/*.toml`.
 """
@@ -61,10 +68,21 @@ class Priors:
 
     spec: Spec
 
-    def __call__(self, name: str, dims: str | None = None) -> Any:
+    def __call__(self, name: str, dims: str | None = None, share: float = 1.0) -> Any:
+        """share: of the prior's variance."""
         families = {"normal": pm.Normal, "lognormal": pm.LogNormal, "gamma": pm.Gamma}
         prior = self.spec.priors[name]
-        return families[prior.family](name, mu=prior.mu, sigma=prior.sigma, dims=dims)
+        sigma = prior.sigma * share**0.5
+        return families[prior.family](name, mu=prior.mu, sigma=sigma, dims=dims)
+
+    def of_benchmarks(self, name: str, shared: str) -> Any:
+        """mu_b ~ N(mu, sqrt(1 - rho) s), mu ~ N(m, sqrt(rho) s): each benchmark's mean, around that
+        of the suite. m and s are of the prior, rho is the constant `shared`. (benchmark,)"""
+        if len(pm.modelcontext(None).coords["benchmark"]) == 1:
+            return pm.Deterministic(f"{name}_benchmark", self(name)[None], dims="benchmark")
+        rho, s = self.spec.constants[shared], self.spec.priors[name].sigma
+        mu = self(name, share=rho)
+        return pm.Normal(f"{name}_benchmark", mu, (1 - rho) ** 0.5 * s, dims="benchmark")
 
 
 def answer_loss_curves(ladder: LadderData, prior: Priors, log_slope: Any = 0.0) -> Curve:
@@ -72,18 +90,19 @@ def answer_loss_curves(ladder: LadderData, prior: Priors, log_slope: Any = 0.0) 
 
     log_slope: added to the mean of log beta, (cluster,).
     """
-    constants = prior.spec.constants
+    constants, of = prior.spec.constants, ladder.of_cluster
     a, b = floor_prior(ladder.chance, constants["chance_items"])
     capped = constants["capped_share"]
-    eta = pm.Normal("eta", prior("mu_eta"), prior("sigma_eta"), dims="cluster")
-    mu_beta = prior("mu_beta") + log_slope
+    mu_eta = prior.of_benchmarks("mu_eta", "shared_level")[of]
+    eta = pm.Normal("eta", mu_eta, prior("sigma_eta"), dims="cluster")
+    mu_beta = prior.of_benchmarks("mu_beta", "shared_slope")[of] + log_slope
     log_beta = pm.Normal("log_beta", mu_beta, prior("sigma_beta"), dims="cluster")
     beta = pm.Deterministic("beta", pt.exp(log_beta), dims="cluster")
-    scaling = pm.Exponential.dist(scale=prior("sigma_gamma"))
-    flat = pm.Exponential.dist(scale=constants["capped_loss"])
+    scaling = pm.Exponential.dist(scale=prior("sigma_gamma", dims="benchmark")[of])
+    flat = pm.Exponential.dist(scale=pt.full(len(of), constants["capped_loss"]))
     gamma = pm.Mixture("gamma", [1 - capped, capped], [scaling, flat], dims="cluster")
     g = pm.Beta("g", a, b, dims="cluster")
-    nu = ladder.nu_ratio * prior("nu", dims="benchmark")[ladder.of_cluster]
+    nu = ladder.nu_ratio * prior("nu", dims="benchmark")[of]
     return lambda ahead, k: accuracy(ahead, eta[k], beta[k], gamma[k], g[k], nu[k])
 
 
@@ -122,7 +141,7 @@ def build(
             return pt.arcsin(pt.sqrt(pt.clip(curve(ahead, cluster), EDGE, 1 - EDGE)))
 
         # Shocks of the ladder's models.
-        sigma_model, sigma_delta = prior("sigma_model"), prior("sigma_delta")
+        sigma_model, sigma_delta = prior("sigma_model"), prior("sigma_delta", dims="benchmark")
         spread, tau = prior("spread_omega", dims="benchmark"), prior("tau", dims="benchmark")
         sigma_omega = pt.exp(prior("mu_omega")) * spread
         sigma_omega = pm.Deterministic("sigma_omega", sigma_omega, dims="benchmark")
@@ -130,7 +149,7 @@ def build(
             delta = pm.Normal("delta", 0, sigma_model, dims="model")
         else:
             delta = pm.Deterministic("delta", pt.zeros(M), dims="model")
-        delta_b = pm.Normal("delta_benchmark", 0, sigma_delta, dims=("benchmark", "model"))
+        delta_b = pm.Normal("delta_benchmark", 0, sigma_delta[:, None], dims=("benchmark", "model"))
         lead = pm.Deterministic("lead", delta_b[np.arange(B), top], dims="benchmark")
         step = pm.Normal("omega_step", dims=("benchmark", "model"))
         walk = pt.sum(ladder.walk * step[:, None, :], axis=2)

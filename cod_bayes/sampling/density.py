@@ -9,9 +9,12 @@ of the PyMC model.
 
 Coordinates, in this order (B benchmarks, M models, K clusters):
 
-    mu_eta, mu_beta, mu_omega, log sigma_eta, log sigma_beta, log sigma_gamma, log sigma_model,
-    log sigma_delta, log tau (B), log spread_omega (B), log nu (B), raw_lead (B), raw_delta (M),
-    probit kept (K), probit y (K), probit s (K), probit phi (K)
+    mu_eta, mu_beta, mu_omega, log sigma_eta, log sigma_beta, log sigma_model, raw_delta (M),
+    log tau (B), log spread_omega (B), log nu (B), log sigma_gamma (B), log sigma_delta (B),
+    raw_lead (B), probit kept (K), probit y (K), probit s (K), probit phi (K)
+
+Given what all benchmarks share, the first 6 + M, benchmarks are independent: a benchmark's block is
+its six coordinates and those of its clusters.
 
 A probit (`cod_bayes.model.ladder.share`) where a logit is usual: the tail towards 0, where data say
 nothing, is then lighter than an exponential's.
@@ -36,8 +39,10 @@ from cod_bayes.sampling.coordinates import curves_of, second_model, trend_weight
 from cod_bayes.sampling.kernels import (
     LANES,
     N_GLOBAL,
+    N_OWN,
     PER_BENCHMARK,
-    first_blocks,
+    PER_CLUSTER,
+    first_places,
     log_density,
     unpack_evidence,
 )
@@ -78,19 +83,21 @@ class Density:
         log_norm = gammaln(a) + gammaln(b) - gammaln(a + b)
         prior = spec.normal_priors(GLOBAL + PER_BENCHMARK)
         first = np.searchsorted(data.of_cluster, np.arange(B + 1))
-        start = first_blocks(first)
-        lane = np.arange(K) - first[data.of_cluster]
-        block, lane = start[data.of_cluster] + lane // LANES, lane % LANES
-        cells = np.zeros((M, start[-1], 2, LANES))
+        start, J = first_places(first)
+        place = start[data.of_cluster] + np.arange(K) - first[data.of_cluster]
+        block, lane = place // LANES, place % LANES
+        cells = np.zeros((M, J, 2, LANES))
         cells[:, :, 1] = -1.0
         noise = np.where(data.measured, data.noise, -1.0)
         cells[:, block, :, lane] = np.stack([data.z, noise], axis=-1)
         below, way = second_model(data)
-        fixed = np.ones((start[-1], 5, LANES))  # beyond the last cluster any finite numbers
+        fixed = np.ones((J, 5, LANES))  # places without a cluster: any finite numbers
         fixed[block, :, lane] = np.column_stack([a, b, log_norm, way, data.nu_ratio])
         several = B > 1 if several is None else several
+        shared, between = spec.mean_variances(several)
+        prior[:2, 1] = np.sqrt(shared)
         constants = [several, *(spec.constants[name] for name in ("capped_share", "capped_loss"))]
-        head = [B, M, K, 0, *constants, data.measured.sum()]
+        head = [B, M, K, 0, *constants, data.measured.sum(), *between]
         arrays = [head, data.x, data.top, first, trend_weights(data), cells, fixed, prior]
         packed = np.concatenate([np.ravel(np.asarray(v, dtype=float)) for v in arrays])
         packed[3] = len(packed)
@@ -102,7 +109,7 @@ class Density:
         s = np.clip(1 - a / (a + b) / (kept * y), 0.05, 0.99)
         scales = np.repeat(prior[N_GLOBAL:, 0], B)
         curves = [ndtri(kept), ndtri(y), ndtri(s), np.full(K, -1.0)]
-        values = np.concatenate([prior[:N_GLOBAL, 0], scales, np.zeros(B + M), *curves])
+        values = np.concatenate([prior[:N_GLOBAL, 0], np.zeros(M), scales, np.zeros(B), *curves])
         return cls(data, several, packed, values, first)
 
     @property
@@ -113,7 +120,12 @@ class Density:
     @property
     def size(self) -> int:
         B, M, K = self.shape
-        return N_GLOBAL + (len(PER_BENCHMARK) + 1) * B + M + 4 * K
+        return N_GLOBAL + M + N_OWN * B + PER_CLUSTER * K
+
+    @property
+    def shared(self) -> int:
+        """How many coordinates all benchmarks share: the first."""
+        return N_GLOBAL + len(self.data.model)
 
     def __call__(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         gradient = np.empty(self.size)
@@ -122,14 +134,14 @@ class Density:
     def constrain(self, theta: np.ndarray) -> dict[str, np.ndarray]:
         """Named parameters of draws (..., size), each (..., dim): see the module's order."""
         B, M, K = self.shape
-        sizes = [1] * N_GLOBAL + [B, B, B, B, M, K, K, K, K]
+        sizes = [1] * N_GLOBAL + [M, B, B, B, B, B, B, K, K, K, K]
         parts = np.split(theta, np.cumsum(sizes)[:-1], axis=-1)
         value = dict(zip(GLOBAL, (part[..., 0] for part in parts[:N_GLOBAL]), strict=True))
         value = {k: v if k.startswith("mu") else np.exp(v) for k, v in value.items()}
-        log_tau, log_spread, log_nu, lead, raw, *probits = parts[N_GLOBAL:]
+        raw, log_tau, log_spread, log_nu, log_gamma, log_delta, lead, *probits = parts[N_GLOBAL:]
         top, of_cluster, weights = self.data.top, self.data.of_cluster, trend_weights(self.data)
         nu = self.data.nu_ratio * np.exp(log_nu[..., of_cluster])
-        lead = value["sigma_delta"][..., None] * lead
+        lead = np.exp(log_delta) * lead
         delta = float(self.several) * value["sigma_model"][..., None] * raw
         trend = delta @ weights.T - (delta[..., top] + lead) * weights.sum(axis=1)
         curves = curves_of(probits, nu, second_model(self.data)[1] * np.exp(trend[..., of_cluster]))
@@ -139,6 +151,8 @@ class Density:
                 "tau": np.exp(log_tau),
                 "nu": np.exp(log_nu),
                 "sigma_omega": np.exp(value["mu_omega"][..., None] + log_spread),
+                "sigma_gamma": np.exp(log_gamma),
+                "sigma_delta": np.exp(log_delta),
                 "lead": lead,
                 "delta": delta,
             }
@@ -146,15 +160,10 @@ class Density:
         )
 
     @property
-    def seen(self) -> np.ndarray:
-        """Which of the coordinates before the clusters' own touch a cluster: (K, size - 4 K)."""
-        B, M, K = self.shape
-        own = np.tile(self.data.of_cluster[:, None] == np.arange(B), len(PER_BENCHMARK) + 1)
-        return np.hstack([np.full((K, N_GLOBAL), True), own, np.full((K, M), True)])
-
-    def shared_by(self, b: int) -> np.ndarray:
-        """Where the coordinates before the clusters' own are that touch benchmark b."""
-        return np.flatnonzero(self.seen[self.first[b]])
+    def blocks(self) -> list[np.ndarray]:
+        """Where each benchmark's coordinates are: its own, then those of its clusters, one of every
+        cluster after the other."""
+        return blocks_of(self.shared, self.first)
 
     @cached_property
     def mode(self) -> np.ndarray:
@@ -172,10 +181,46 @@ class Density:
         """Draws (draw, size) of the normal that has the mode's curvature, where that is positive.
 
         A posterior of clusters with several explanations is not this, but has its scales."""
-        step = _STEP * np.eye(self.size)
-        curved = [self(self.mode - h)[1] - self(self.mode + h)[1] for h in step]
-        hessian = np.nan_to_num(np.array(curved) / (2 * _STEP), posinf=0.0, neginf=0.0)
-        curvature, axes = np.linalg.eigh((hessian + hessian.T) / 2)
-        sd = 1 / np.sqrt(np.maximum(np.abs(curvature), _FLATTEST))
-        z = np.random.default_rng(0).standard_normal((draws, self.size))
-        return self.mode + (z * sd) @ axes.T
+        blocks, G = self.blocks, self.shared
+        widest = max(map(len, blocks))
+        # Benchmarks are independent given what they share: one step moves a coordinate of each.
+        moved = [np.array([g]) for g in range(G)]
+        moved += [np.array([own[i] for own in blocks if i < len(own)]) for i in range(widest)]
+        curved = np.zeros((len(moved), self.size))
+        for i, at in enumerate(moved):
+            step = np.zeros(self.size)
+            step[at] = _STEP
+            curved[i] = (self(self.mode - step)[1] - self(self.mode + step)[1]) / (2 * _STEP)
+        curved = np.nan_to_num(curved, posinf=0.0, neginf=0.0)
+        rng = np.random.default_rng(0)
+        out = np.empty((draws, self.size))
+        left = curved[:G, :G].copy()
+        parts = []
+        for own in blocks:
+            factor = _root(curved[G : G + len(own), own])
+            half = curved[:G, own] @ factor
+            left -= half @ half.T
+            parts.append((own, factor, half))
+        shared = rng.standard_normal((draws, G)) @ _root(left).T
+        out[:, :G] = shared
+        for own, factor, half in parts:
+            z = rng.standard_normal((draws, len(own))) - shared @ half
+            out[:, own] = z @ factor.T
+        return self.mode + out
+
+
+def blocks_of(shared: int, first: np.ndarray) -> list[np.ndarray]:
+    """Of each benchmark the places of its coordinates among all: see the module."""
+    B, K = len(first) - 1, first[-1]
+    own = shared + B * np.arange(N_OWN)
+    steps = shared + N_OWN * B + K * np.arange(PER_CLUSTER)[:, None]
+    return [
+        np.concatenate([own + b, (steps + np.arange(first[b], first[b + 1])).ravel()])
+        for b in range(B)
+    ]
+
+
+def _root(hessian: np.ndarray) -> np.ndarray:
+    """R with R R' the inverse, each curvature at least `_FLATTEST` and positive."""
+    curvature, axes = np.linalg.eigh((hessian + hessian.T) / 2)
+    return axes / np.sqrt(np.maximum(np.abs(curvature), _FLATTEST))

@@ -78,7 +78,7 @@ def sample_fast(
         whether the sampling was interrupted.
     """
     from cod_bayes.sampling.nuts import sample
-    from cod_bayes.sampling.shocks import with_shocks
+    from cod_bayes.sampling.shocks import complete
 
     tree, failed, interrupted = sample(spec, ladder, random_seed=random_seed, **options)
     posterior = tree["posterior"].to_dataset()
@@ -87,7 +87,7 @@ def sample_fast(
         for name in PARAMETERS
     }
     rng = np.random.default_rng([random_seed, 6])
-    every = with_shocks(ladder, draws, rng)
+    every = complete(spec, ladder, draws, rng)
     new = {
         name: (("chain", "draw", *DIMS.get(name, ())), value)
         for name, value in every.items()

@@ -7,9 +7,10 @@ mixture q_k of what all chains found, and takes them by the independence Metropo
 
     v' ~ q_k    is taken with probability    min(1, p(v', rest) q_k(v) / (p(v, rest) q_k(v')))
 
-(Tierney 1994, 2.3.3), v = theta_k - C_k phi_h what the preconditioner's shared coordinates leave of
-the cluster's own. The posterior stays what it is, and only the density of the cluster's own
-benchmark is asked.
+(Tierney 1994, 2.3.3). v is what is left of the cluster's coordinates after their regression on the
+coordinates that the clusters of a benchmark share (`cod_bayes.sampling.preconditioner`). Only the
+density of the cluster's own benchmark is evaluated. q_k is fitted to the draws that it then moves;
+a slow test holds posteriors with and without jumps together.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from sklearn.mixture import GaussianMixture
 from cod_bayes.model.ladder import LadderData
 from cod_bayes.model.spec import Spec
 from cod_bayes.sampling.density import Density
-from cod_bayes.sampling.kernels import PER_CLUSTER, sweep
+from cod_bayes.sampling.kernels import N_OWN, PER_CLUSTER, sweep
 from cod_bayes.sampling.preconditioner import Preconditioner
 
 _SLOW = 0.3  # effective draws per draw, below which a cluster is offered jumps
@@ -47,29 +48,26 @@ def jump(
     seed: int,
 ) -> np.ndarray:
     """Draws theta (chain, draw, size) after jumps of the slow clusters."""
-    B, _, K = density.shape
-    G = density.size - PER_CLUSTER * K
+    B, G, blocks = len(data.benchmark), density.shared, density.blocks
     theta = theta.copy()
-    shift = found.shift(found.shared(theta))
-    left = (theta[..., G:] - shift).reshape(*theta.shape[:2], PER_CLUSTER, K)
-    shift = shift.reshape(left.shape)
 
     def offers(b: int) -> list[tuple[np.ndarray, ...]]:
         """Of every chain what `sweep` takes; empty where no cluster of the benchmark is slow."""
-        low, high = density.first[b], density.first[b + 1]
-        own = np.array([k for k in range(low, high) if _is_slow(left[..., k])], dtype=int)
+        size = density.first[b + 1] - density.first[b]
+        curves = blocks[b][N_OWN:]
+        shift = found.shift(theta, b).reshape(*theta.shape[:2], PER_CLUSTER, size)
+        left = theta[..., curves].reshape(shift.shape) - shift
+        own = np.array([k for k in range(size) if _is_slow(left[..., k])], dtype=int)
         if not len(own):
             return []
-        shared = density.shared_by(b)
         rng = np.random.default_rng([seed, b])
         offered = [_offers(left[..., k], rng) for k in own]
         new, log_q, log_q_new = (np.stack(each, axis=2) for each in zip(*offered, strict=True))
         new += np.moveaxis(shift[..., own], 3, 2)[:, :, :, None]
         log_u = np.log(rng.random(log_q_new.shape))
-        rows = (high - low) * np.arange(PER_CLUSTER)
-        places = len(shared) + rows + (own - low)[:, None]
+        places = G + N_OWN + size * np.arange(PER_CLUSTER) + own[:, None]
         part = Density.of(spec, data.only(b), several=B > 1).packed
-        mine = theta[..., np.concatenate([shared, G + found.rows[b]])]
+        mine = theta[..., np.concatenate([np.arange(G), blocks[b]])]
         chains = zip(mine, new, log_q, log_q_new, log_u, strict=True)
         return [(*chain, places, part) for chain in chains]
 
@@ -80,7 +78,7 @@ def jump(
         list(pool.map(lambda chain: sweep(*chain), [c for chains in offered for c in chains]))
     for b, chains in enumerate(offered):
         for c, (mine, *_) in enumerate(chains):
-            theta[c][:, G + found.rows[b]] = mine[:, -len(found.rows[b]) :]
+            theta[c][:, blocks[b]] = mine[:, G:]
     return theta
 
 

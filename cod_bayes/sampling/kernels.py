@@ -26,12 +26,14 @@ FAST: dict[str, Any] = {
     "fastmath": {"contract"},
 }
 PER_CLUSTER = 4  # coordinates of a cluster
-PER_BENCHMARK = ("tau", "spread_omega", "nu")
+PER_BENCHMARK = ("tau", "spread_omega", "nu", "sigma_gamma", "sigma_delta")  # then its lead
+N_SCALES = len(PER_BENCHMARK)
+N_OWN = N_SCALES + 1  # coordinates of a benchmark beside its clusters'
 N_GLOBAL = len(GLOBAL)
 LANES = 8
-HEAD = 8  # numbers before the arrays of `Density.packed`
+HEAD = 10  # numbers before the arrays of `Density.packed`
 _LOG_2PI = math.log(2 * math.pi)
-_PRIORS = N_GLOBAL + len(PER_BENCHMARK)
+_PRIORS = N_GLOBAL + N_SCALES
 _LARGEST_LOG_LOSS = 300.0  # of the answer: the accuracy is the floor, and no number overflows
 _TRIANGLE_STEP = 16  # rows of a triangle taken as if they were all as long as the longest
 
@@ -114,24 +116,23 @@ def asin_sqrt(v):
 
 
 @numba.njit(cache=True, nogil=True)
-def size_of(G, T, first):
+def size_of(G, first):
     """Doubles in `packed`."""
     own = 0
     for b in range(len(first) - 1):
-        n = PER_CLUSTER * (first[b + 1] - first[b])
-        own += n * (T + n)
-    return ((len(first) - 1) * T + 2 * (G * G + own) + 1) // 2
+        n = N_OWN + PER_CLUSTER * (first[b + 1] - first[b])
+        own += n * (G + n)
+    return (2 * (G * G + own) + 1) // 2
 
 
 @numba.njit(cache=True, nogil=True)
-def unpack(packed, G, T, first):
-    """touch; A, its transpose, own and its transpose in one row each; `first`, of `packed`."""
-    p, B = packed.view(np.float32), len(first) - 1
-    touch, i = p[: B * T].astype(np.int64).reshape((B, T)), B * T
-    A, i = p[i : i + G * G], i + G * G
+def unpack(packed, G, first):
+    """A, its transpose, own and its transpose in one row each; `first`, of `packed`."""
+    p = packed.view(np.float32)
+    A, i = p[: G * G], G * G
     A_T, i = p[i : i + G * G], i + G * G
     half = (len(p) - i) // 2
-    return touch, A, A_T, p[i : i + half], p[i + half :], first
+    return A, A_T, p[i : i + half], p[i + half :], first
 
 
 @numba.njit(**FAST)
@@ -156,68 +157,70 @@ def _add(out, rows, at, stride, factors):
 
 @numba.njit(**FAST)
 def _take(rows, first, b, own):
-    """One benchmark's part of `rows` (4 K,), in one piece."""
-    K, size = first[-1], first[b + 1] - first[b]
+    """One benchmark's part of `rows` (N_OWN B + 4 K,), in one piece."""
+    B, K, size = len(first) - 1, first[-1], first[b + 1] - first[b]
+    for c in range(N_OWN):
+        own[c] = rows[c * B + b]
     for c in range(PER_CLUSTER):
         for i in range(size):
-            own[c * size + i] = rows[c * K + first[b] + i]
+            own[N_OWN + c * size + i] = rows[N_OWN * B + c * K + first[b] + i]
 
 
 @numba.njit(**FAST)
 def _put(rows, first, b, own):
     """Writes what `_take` takes."""
-    K, size = first[-1], first[b + 1] - first[b]
+    B, K, size = len(first) - 1, first[-1], first[b + 1] - first[b]
+    for c in range(N_OWN):
+        rows[c * B + b] = own[c]
     for c in range(PER_CLUSTER):
         for i in range(size):
-            rows[c * K + first[b] + i] = own[c * size + i]
+            rows[N_OWN * B + c * K + first[b] + i] = own[N_OWN + c * size + i]
 
 
 @numba.njit(**FAST)
-def stretch(phi, theta, touch, A, A_T, own, own_T, first):
+def stretch(phi, theta, G, A, A_T, own, own_T, first):
     """theta of phi, in place."""
-    G, T, start = len(phi) - PER_CLUSTER * first[-1], touch.shape[1], 0
+    start = 0
     theta[:G] = 0.0
     _add(theta[:G], A_T, 0, G, phi[:G])
     given, made = np.empty(len(phi)), np.empty(len(phi))
     for b in range(len(first) - 1):
-        n = PER_CLUSTER * (first[b + 1] - first[b])
-        for j in range(T):
-            given[j] = phi[touch[b, j]]
-        _take(phi[G:], first, b, given[T:])
+        n = N_OWN + PER_CLUSTER * (first[b + 1] - first[b])
+        _take(phi[G:], first, b, given)
         made[:n] = 0.0
-        _add(made[:n], own_T, start, n, given[:T])
+        _add(made[:n], own_T, start, n, phi[:G])
         for j in range(0, n, _TRIANGLE_STEP):  # W_b is lower triangular
-            at = start + (T + j) * n + j
-            _add(made[j:n], own_T, at, n, given[T + j : T + min(j + _TRIANGLE_STEP, n)])
+            at = start + (G + j) * n + j
+            _add(made[j:n], own_T, at, n, given[j : min(j + _TRIANGLE_STEP, n)])
         _put(theta[G:], first, b, made)
-        start += n * (T + n)
+        start += n * (G + n)
 
 
 @numba.njit(**FAST)
-def gather(by_theta, by_phi, touch, A, A_T, own, own_T, first):
+def gather(by_theta, by_phi, G, A, A_T, own, own_T, first):
     """A gradient by theta to one by phi, in place."""
-    G, T, start = len(by_phi) - PER_CLUSTER * first[-1], touch.shape[1], 0
+    start = 0
     by_phi[:G] = 0.0
     _add(by_phi[:G], A, 0, G, by_theta[:G])
     given, made = np.empty(len(by_phi)), np.empty(len(by_phi))
     for b in range(len(first) - 1):
-        n = PER_CLUSTER * (first[b + 1] - first[b])
+        n = N_OWN + PER_CLUSTER * (first[b + 1] - first[b])
         _take(by_theta[G:], first, b, given)
-        made[: T + n] = 0.0
+        made[: G + n] = 0.0
         for i in range(0, n, _TRIANGLE_STEP):
             end = min(i + _TRIANGLE_STEP, n)
-            _add(made[: T + end], own, start + i * (T + n), T + n, given[i:end])
-        for j in range(T):
-            by_phi[touch[b, j]] += made[j]
-        _put(by_phi[G:], first, b, made[T:])
-        start += n * (T + n)
+            _add(made[: G + end], own, start + i * (G + n), G + n, given[i:end])
+        for j in range(G):
+            by_phi[j] += made[j]
+        _put(by_phi[G:], first, b, made[G:])
+        start += n * (G + n)
 
 
-# Clusters stand in blocks of LANES, each benchmark's in blocks of its own. Loops over a block have
-# a fixed length and work in one array, by which compilers know that they may take several clusters
-# at once. Places beyond a benchmark's last cluster hold numbers that are finite and count for
-# nothing. Rows:
-_ROWS = [LANES * row for row in range(47)]
+# Clusters stand in blocks of LANES. Loops over a block have a fixed length and work in one array:
+# compilers then know that they may take several clusters at once. A benchmark of LANES clusters or
+# more has blocks of its own; smaller ones share blocks, none is in two. Places without a cluster
+# hold finite numbers that count for nothing. Rows of a block:
+_ROWS = [LANES * row for row in range(54)]
 PROBIT_K, PROBIT_Y, PROBIT_S, PROBIT_PHI = _ROWS[:4]
 BY_PROBIT_K, BY_PROBIT_Y, BY_PROBIT_S, BY_PROBIT_PHI = _ROWS[4:8]  # the gradient
 FLOOR_A, FLOOR_B, FLOOR_NORM = _ROWS[8:11]  # g ~ Beta(a, b)
@@ -229,19 +232,25 @@ VARIANCE = _ROWS[31]  # the product over some models
 Z, NOISE = _ROWS[32:34]  # at one ladder model, as all that follows
 E, R, Y, Q, T, U, W = _ROWS[34:41]  # kept of every model
 WR, WRR, WS, WSS, WSR = _ROWS[41:46]  # with W, what sums over clusters are taken of
-BY_DX, _END = WR, _ROWS[46]
+DX, TAU2, MEAN_GAMMA = _ROWS[46:49]  # the benchmark's, as T_H .. T_SFR
+T_H, T_A, T_C, T_SF = _ROWS[49:53]
+T_SFR, BY_DX, _END = MEAN_GAMMA, WR, _ROWS[53]
 S_ETA, S_BETA, S_GAMMA = WR, WRR, WS  # of the curves' priors, before there is a model
 _SUMS = 6
 _FEW = 16  # models whose variances are multiplied: the product stays a normal number
 
 
 @numba.njit(cache=True, nogil=True)
-def first_blocks(first):
-    """Where each benchmark's blocks begin, (B + 1,)."""
-    start = np.zeros_like(first)
-    for b in range(len(first) - 1):
-        start[b + 1] = start[b] + (first[b + 1] - first[b] - 1) // LANES + 1
-    return start
+def first_places(first):
+    """Where each benchmark's clusters begin among the blocks' places, (B,), and how many blocks."""
+    start, place = np.empty(len(first) - 1, np.int64), 0
+    for b in range(len(start)):
+        n = first[b + 1] - first[b]
+        if place % LANES + n > LANES:
+            place += (LANES - place) % LANES
+        start[b] = place
+        place += n if n < LANES else n + (LANES - n) % LANES
+    return start, (place + LANES - 1) // LANES
 
 
 @numba.njit(cache=True, nogil=True)
@@ -252,8 +261,7 @@ def unpack_evidence(p):
     x, i = p[i : i + M], i + M
     top, i = p[i : i + B].astype(np.int64), i + B
     first, i = p[i : i + B + 1].astype(np.int64), i + B + 1
-    start = first_blocks(first)
-    J = start[-1]
+    start, J = first_places(first)
     lean, i = p[i : i + B * M].reshape((B, M)), i + B * M
     cells, i = p[i : i + M * J * 2 * LANES].reshape((M, J, 2 * LANES)), i + M * J * 2 * LANES
     fixed, i = p[i : i + J * 5 * LANES].reshape((J, 5 * LANES)), i + J * 5 * LANES
@@ -270,32 +278,45 @@ def _copy(source, first, target, to):
 
 
 @numba.njit(**FAST)
-def _sum(blocks, row, size):
+def _fill(blocks, row, start, size, value):
+    """One benchmark's places of a row."""
+    if size < LANES:
+        for i in range(start % LANES, start % LANES + size):
+            blocks[start // LANES, row + i] = value
+    else:
+        for j in range(start // LANES, (start + size - 1) // LANES + 1):
+            for i in range(LANES):
+                blocks[j, row + i] = value
+
+
+@numba.njit(**FAST)
+def _sum(blocks, row, start, size):
     """Of a row, over one benchmark's clusters."""
     total = 0.0
-    for k in range(size):
+    for k in range(start, start + size):
         total += blocks[k // LANES, row + k % LANES]
     return total
 
 
 @numba.njit(**FAST)
-def _sums(blocks, row, lanes):
-    """Of rows from `row` on, as many as `lanes` (row, LANES) has, lane by lane; places beyond the
-    last cluster count as well."""
+def _sums(blocks, row, start, size, lanes, total):
+    """Of as many rows from `row` on as `total` has, over one benchmark's clusters."""
+    if size < LANES:
+        v = blocks[start // LANES]
+        for r in range(len(total)):
+            total[r] = 0.0
+            for i in range(start % LANES, start % LANES + size):
+                total[r] += v[row + r * LANES + i]
+        return
     lanes[:] = 0.0
-    for j in range(len(blocks)):
-        for r in range(len(lanes)):
+    for j in range(start // LANES, (start + size - 1) // LANES + 1):
+        for r in range(len(total)):
             for i in range(LANES):
                 lanes[r, i] += blocks[j, row + r * LANES + i]
-
-
-@numba.njit(**FAST)
-def _total(lanes):
-    """Of one row of `_sums`."""
-    total = 0.0
-    for i in range(LANES):
-        total += lanes[i]
-    return total
+    for r in range(len(total)):
+        total[r] = 0.0
+        for i in range(LANES):
+            total[r] += lanes[r, i]
 
 
 @numba.njit(forceinline=True, **FAST)
@@ -319,11 +340,9 @@ def _one_less(v, e):
 
 
 @numba.njit(**FAST)
-def _curves(blocks, first, start, mu_eta, s_eta, mu_beta, s_beta, s_gamma, capped, s_capped):
-    """Coordinates to curves, with the clusters' own priors, Jacobians and their derivatives.
-
-    Returns: the log prior; what the priors' five parameters need of its gradient.
-    """
+def _curves(blocks, mu_eta, s_eta, mu_beta, s_beta, capped, s_capped):
+    """Coordinates to curves, with the clusters' own priors, Jacobians and their derivatives: those
+    of eta and log beta as if their benchmark had no mean of its own (`_means`)."""
     for j in range(len(blocks)):
         v = blocks[j]
         for i in range(LANES):
@@ -366,6 +385,7 @@ def _curves(blocks, first, start, mu_eta, s_eta, mu_beta, s_beta, s_gamma, cappe
             log_p -= 0.5 * d * d
             v[BY_ETA + i] = -d / s_eta
             v[S_ETA + i] = d
+            s_gamma = v[MEAN_GAMMA + i]
             # gamma: exponential of mean sigma_gamma; of a share `capped` of the clusters, s_capped
             few = (1 - capped) / s_gamma * exp(-gamma / s_gamma)
             many = capped / s_capped * exp(-gamma / s_capped)
@@ -377,35 +397,49 @@ def _curves(blocks, first, start, mu_eta, s_eta, mu_beta, s_beta, s_gamma, cappe
             v[G + i], v[LOSS + i], v[AWAY + i] = g, loss, away
             v[SHOWN + i], v[MORE + i], v[OVER_NU + i] = shown, more, over_nu
             v[LOG_P + i] = log_p
-    total = by_mu_eta = by_s_eta = by_mu_beta = by_s_beta = by_s_gamma = 0.0
-    # Apart: a sum in the loop above would keep it from being vectorised.
-    for b in range(len(first) - 1):
-        for k in range(first[b + 1] - first[b]):
-            v, i = blocks[start[b] + k // LANES], k % LANES
-            total += v[LOG_P + i]
-            by_mu_beta += v[S_BETA + i]
-            by_s_beta += v[S_BETA + i] * v[S_BETA + i]
-            by_mu_eta += v[S_ETA + i]
-            by_s_eta += v[S_ETA + i] * v[S_ETA + i]
-            by_s_gamma += v[S_GAMMA + i]
-    return total, by_mu_eta, by_s_eta, by_mu_beta, by_s_beta, by_s_gamma
 
 
 @numba.njit(**FAST)
-def _cells(blocks, dx, tau2):
-    """At one ladder model, dx decades from x_b, of one benchmark: f's derivative S, the residual R,
-    the weight W of every cluster."""
+def _means(blocks, start, size, d_row, by_row, sd, variance):
+    """The prior of one benchmark's values with a mean of its own ~ N(mu, variance), integrated out.
+
+        v_k ~ N(mean_b, sd),    mean_b ~ N(mu, sqrt variance),    d_k = (v_k - mu) / sd
+        log p = that of `_curves` + (gain - log(1 + n variance / sd^2)) / 2
+        gain  = (sum d)^2 variance / (sd^2 + n variance)
+
+    Adds to the derivatives by v. Returns what it adds to the log prior, and the whole of it by mu
+    and by log sd, without the normals' constants.
+    """
+    total = squares = 0.0
+    for k in range(start, start + size):
+        d = blocks[k // LANES, d_row + k % LANES]
+        total += d
+        squares += d * d
+    wide = sd * sd + size * variance
+    pull = total * variance / wide  # of the mean's expectation, in sd
+    for k in range(start, start + size):
+        blocks[k // LANES, by_row + k % LANES] += pull / sd
+    value = 0.5 * (total * pull - math.log(wide / (sd * sd)))
+    by_mu = (total - size * pull) / sd
+    by_log_sd = squares - total * pull * (1 + sd * sd / wide) + size * variance / wide
+    return value, by_mu, by_log_sd
+
+
+@numba.njit(**FAST)
+def _cells(blocks):
+    """At one ladder model, DX decades from x_b: f's derivative S, the residual R, the weight W of
+    every cluster."""
     for j in range(len(blocks)):
         v = blocks[j]
         for i in range(LANES):
-            F = exp(min(v[ETA + i] - v[BETA + i] * dx, _LARGEST_LOG_LOSS))
+            F = exp(min(v[ETA + i] - v[BETA + i] * v[DX + i], _LARGEST_LOG_LOSS))
             D = 1 + v[NU + i] * F
             t = log(D) * v[OVER_NU + i]
             e = exp(-t - v[GAMMA + i])
             rise = (1 - v[G + i]) * e
             y = min(max(v[G + i] + rise, EDGE), 1 - EDGE)
             seen = v[NOISE + i] >= 0
-            variance = v[NOISE + i] + tau2 if seen else 1.0
+            variance = v[NOISE + i] + v[TAU2 + i] if seen else 1.0
             spread = math.sqrt(y * (1 - y))
             over = 1 / (D * variance * spread)  # one division for three
             u = F * variance * spread * over
@@ -421,25 +455,29 @@ def _cells(blocks, dx, tau2):
 
 
 @numba.njit(**FAST)
-def _log_variance(blocks, lanes):
+def _log_variance(blocks):
     """Sum of the logarithms of all variances since the last such sum."""
+    total = 0.0
     for j in range(len(blocks)):
         v = blocks[j]
         for i in range(LANES):
             v[WR + i] = log(v[VARIANCE + i])
             v[VARIANCE + i] = 1.0
-    _sums(blocks, WR, lanes)
-    return _total(lanes[0])
+        for i in range(LANES):
+            total += v[WR + i]
+    return total
 
 
 @numba.njit(**FAST)
-def _cells_back(blocks, dx, t_h, t_a, t_c, t_sf, t_sfr):
-    """From the derivatives by one benchmark's sums to those by its curves."""
+def _cells_back(blocks):
+    """From the derivatives by the benchmarks' sums to those by curves."""
     for j in range(len(blocks)):
         v = blocks[j]
         for i in range(LANES):
             r, w, y, q, u = v[R + i], v[W + i], v[Y + i], v[Q + i], v[U + i]
             nu, beta, rise = v[NU + i], v[BETA + i], (1 - v[G + i]) * v[E + i]
+            t_h, t_a, t_c = v[T_H + i], v[T_A + i], v[T_C + i]
+            t_sf, t_sfr = v[T_SF + i], v[T_SFR + i]
             s = rise * u * beta * q
             t_s = w * (2 * s * t_c + t_sf + r * t_sfr)
             t_r = w * (s * t_sfr + t_h + 2 * r)
@@ -453,7 +491,7 @@ def _cells_back(blocks, dx, t_h, t_a, t_c, t_sf, t_sfr):
             v[BY_G + i] -= 0.5 * (t_y - t_rise * v[E + i])
             v[BY_GAMMA + i] += 0.5 * t_rise * rise
             v[BY_ETA + i] -= 0.5 * t_log_F
-            v[BY_BETA + i] -= 0.5 * (t_s * rise * u * q - t_log_F * dx)
+            v[BY_BETA + i] -= 0.5 * (t_s * rise * u * q - t_log_F * v[DX + i])
             v[BY_DX + i] = 0.5 * t_log_F * beta
 
 
@@ -543,125 +581,149 @@ def _walk(sigma2, x, top, a, h, t_a, t_h):
 def log_density(theta, grad, sloped, x, top, first, start, lean, cells, fixed, prior, constants):
     """The log density at theta; grad is its gradient if `sloped`, else spoilt."""
     B, M, K, J = len(top), len(x), first[-1], len(fixed)
-    n = N_GLOBAL
-    i_tau, i_spread, i_nu, i_lead, i_raw = n, n + B, n + 2 * B, n + 3 * B, n + 4 * B
-    several, capped, s_capped, measured = constants
-    i_curve = i_raw + M
+    i_raw = N_GLOBAL
+    i_tau = i_raw + M
+    i_spread, i_nu, i_gamma = i_tau + B, i_tau + 2 * B, i_tau + 3 * B
+    i_delta, i_lead = i_tau + 4 * B, i_tau + 5 * B
+    i_curve = i_lead + B
+    several, capped, s_capped, measured, var_eta, var_beta = constants
     grad[:] = 0.0
     total = 0.0
 
     # Scales and locations: normal on these coordinates (log-normal scales).
-    for i in range(n + 3 * B):
-        j = i if i < n else n + (i - n) // B
-        d = (theta[i] - prior[j, 0]) / prior[j, 1]
+    for i in range(N_GLOBAL + N_SCALES * B):
+        j = i if i < N_GLOBAL else N_GLOBAL + (i - N_GLOBAL) // B
+        at = i if i < N_GLOBAL else i + M
+        d = (theta[at] - prior[j, 0]) / prior[j, 1]
         total -= 0.5 * d * d + math.log(prior[j, 1]) + 0.5 * _LOG_2PI
-        grad[i] -= d / prior[j, 1]
-    for i in range(i_lead, i_curve):
-        total -= 0.5 * theta[i] * theta[i] + 0.5 * _LOG_2PI
-        grad[i] -= theta[i]
+        grad[at] -= d / prior[j, 1]
+    for i in range(M + B):
+        at = i_raw + i if i < M else i_lead + i - M
+        total -= 0.5 * theta[at] * theta[at] + 0.5 * _LOG_2PI
+        grad[at] -= theta[at]
 
     mu_eta, mu_beta = theta[0], theta[1]
-    s_eta, s_beta, s_gamma = math.exp(theta[3]), math.exp(theta[4]), math.exp(theta[5])
-    s_model, s_delta = math.exp(theta[6]), math.exp(theta[7])
+    s_eta, s_beta = math.exp(theta[3]), math.exp(theta[4])
+    s_model, s_deltas = math.exp(theta[5]), np.exp(theta[i_delta : i_delta + B])
     blocks = np.empty((J, _END))
     blocks[:, :FLOOR_A] = 0.0
     blocks[:, FLOOR_A:OVER_NU] = fixed
     blocks[:, BY_NU:LOG_P] = 0.0
     blocks[:, VARIANCE:Z] = 1.0
+    blocks[:, DX:_END] = 0.0
+    blocks[:, MEAN_GAMMA:T_H] = 1.0
     dx, by_dx = np.zeros((2, B, M))  # decades from x_b, shocks and all
     for b in range(B):
         trend = 0.0
         for m in range(top[b]):
             shift = several * s_model * (theta[i_raw + m] - theta[i_raw + top[b]])
-            shift -= s_delta * theta[i_lead + b]
+            shift -= s_deltas[b] * theta[i_lead + b]
             dx[b, m] = x[m] - x[top[b]] + shift
             trend += lean[b, m] * shift
         nu, stretched = math.exp(theta[i_nu + b]), math.exp(trend)
-        for j in range(start[b], start[b + 1]):
-            for i in range(LANES):
-                blocks[j, NU + i] *= nu
-                blocks[j, WAY + i] *= stretched
-        for row in range(4):
-            for k in range(first[b + 1] - first[b]):
-                at = theta[i_curve + row * K + first[b] + k]
-                blocks[start[b] + k // LANES, row * LANES + k % LANES] = at
+        size = first[b + 1] - first[b]
+        _fill(blocks, MEAN_GAMMA, start[b], size, math.exp(theta[i_gamma + b]))
+        _fill(blocks, TAU2, start[b], size, math.exp(2 * theta[i_tau + b]))
+        for k in range(size):
+            j, i = (start[b] + k) // LANES, (start[b] + k) % LANES
+            blocks[j, NU + i] *= nu
+            blocks[j, WAY + i] *= stretched
+            for row in range(4):
+                blocks[j, row * LANES + i] = theta[i_curve + row * K + first[b] + k]
 
-    sums = _curves(blocks, first, start, mu_eta, s_eta, mu_beta, s_beta, s_gamma, capped, s_capped)
-    log_p, by_mu_eta, by_s_eta, by_mu_beta, by_s_beta, by_s_gamma = sums
-    total += log_p
+    _curves(blocks, mu_eta, s_eta, mu_beta, s_beta, capped, s_capped)
     total -= K * (theta[3] + theta[4] + _LOG_2PI) + 0.5 * measured * _LOG_2PI
-    grad[0] += by_mu_eta / s_eta
-    grad[1] += by_mu_beta / s_beta
-    grad[3] += by_s_eta - K
-    grad[4] += by_s_beta - K
-    grad[5] += by_s_gamma
-
-    s_var = 1 / (s_delta * s_delta)
-    lanes, kept = np.empty((_SUMS, LANES)), np.empty((M, np.max(start[1:] - start[:-1]), WR - E))
-    # Of every model: the sums over clusters, a and h of its omega, and derivatives.
-    c, sf, sfr, a, h, t_a, t_h = np.empty((7, M))
     for b in range(B):
-        own, last = blocks[start[b] : start[b + 1]], top[b]
-        tau2 = math.exp(2 * theta[i_tau + b])
-        sigma2 = math.exp(2 * (theta[2] + theta[i_spread + b]))
-        for m in range(last + 1):
-            for j in range(len(own)):
-                for i in range(2 * LANES):
-                    own[j, Z + i] = cells[m, start[b] + j, i]
-            _cells(own, dx[b, m], tau2)
-            _sums(own, W, lanes)
-            sum_0, sum_r, sum_rr = _total(lanes[0]), _total(lanes[1]), _total(lanes[2])
-            sum_f, sum_ff, sum_fr = _total(lanes[3]), _total(lanes[4]), _total(lanes[5])
-            if m == last:  # its shocks are in the curves and in the lead
-                sum_ff = sum_f = sum_fr = 0.0
-            sf[m], sfr[m], c[m] = sum_f, sum_fr, sum_ff + s_var
-            a[m] = sum_0 - sum_f * sum_f / c[m]
-            h[m] = sum_r - sum_f * sum_fr / c[m]
-            total -= 0.5 * (sum_rr - sum_fr * sum_fr / c[m] + math.log(c[m] / s_var))
-            _copy(own, E, kept[m], 0)
-            if m % _FEW == _FEW - 1 or m == last:
-                total -= 0.5 * _log_variance(own, lanes[:1])
+        at, size = start[b], first[b + 1] - first[b]
+        value, by_mu, by_log_sd = _means(blocks, at, size, S_ETA, BY_ETA, s_eta, var_eta)
+        total += value
+        grad[0] += by_mu
+        grad[3] += by_log_sd - size
+        value, by_mu, by_log_sd = _means(blocks, at, size, S_BETA, BY_LOG_BETA, s_beta, var_beta)
+        total += value
+        grad[1] += by_mu
+        grad[4] += by_log_sd - size
+        total += _sum(blocks, LOG_P, at, size)
+        grad[i_gamma + b] += _sum(blocks, S_GAMMA, at, size)
 
-        value, by_log_sigma = _walk(sigma2, x, last, a, h, t_a, t_h)
+    lanes, six, one = np.empty((_SUMS, LANES)), np.empty(_SUMS), np.empty(1)
+    kept = np.empty((M, J, WR - E))
+    # Of every model: the sums over clusters, a and h of its omega, and derivatives.
+    c, sf, sfr, a, h, t_a, t_h = np.zeros((7, B, M))
+    for m in range(M):
+        for j in range(J):
+            for i in range(2 * LANES):
+                blocks[j, Z + i] = cells[m, j, i]
+        for b in range(B):
+            _fill(blocks, DX, start[b], first[b + 1] - first[b], dx[b, m])
+        _cells(blocks)
+        for b in range(B):
+            if m > top[b]:
+                continue
+            _sums(blocks, W, start[b], first[b + 1] - first[b], lanes, six)
+            sum_0, sum_r, sum_rr, sum_f, sum_ff, sum_fr = six
+            s_var = 1 / (s_deltas[b] * s_deltas[b])
+            if m == top[b]:  # its shocks are in the curves and in the lead
+                sum_ff = sum_f = sum_fr = 0.0
+            sf[b, m], sfr[b, m], c[b, m] = sum_f, sum_fr, sum_ff + s_var
+            a[b, m] = sum_0 - sum_f * sum_f / c[b, m]
+            h[b, m] = sum_r - sum_f * sum_fr / c[b, m]
+            total -= 0.5 * (sum_rr - sum_fr * sum_fr / c[b, m] + math.log(c[b, m] / s_var))
+        _copy(blocks, E, kept[m], 0)
+        if m % _FEW == _FEW - 1 or m == M - 1:
+            total -= 0.5 * _log_variance(blocks)
+
+    for b in range(B):
+        sigma2 = math.exp(2 * (theta[2] + theta[i_spread + b]))
+        value, by_log_sigma = _walk(sigma2, x, top[b], a[b], h[b], t_a[b], t_h[b])
         total += value
         grad[2] += by_log_sigma
         grad[i_spread + b] += by_log_sigma
-
-        if not sloped:
-            continue
-        # t_v: derivative of minus twice the log likelihood by v
-        for m in range(last + 1):
-            _copy(kept[m], 0, own, E)
-            f, fr, by_a, by_h, over = sf[m], sfr[m], t_a[m], t_h[m], 1 / c[m]
-            t_c = (fr * fr + by_a * f * f + by_h * f * fr) * over * over + over
-            grad[7] -= 1 - t_c * s_var
-            if m == last:
-                t_c = 0.0
-            t_f, t_fr = -(2 * by_a * f + by_h * fr) * over, -(2 * fr + by_h * f) * over
-            _cells_back(own, dx[b, m], by_h, by_a, t_c, t_f, t_fr)
-            _sums(own, BY_DX, lanes[:1])
-            by_dx[b, m] = _total(lanes[0])
-
     if not sloped:
         return total
+
+    # t_v: derivative of minus twice the log likelihood by v
+    for m in range(M):
+        _copy(kept[m], 0, blocks, E)
+        for b in range(B):
+            at, size = start[b], first[b + 1] - first[b]
+            t_c = t_f = t_fr = 0.0
+            if m <= top[b]:
+                f, fr, by_a, by_h, over = sf[b, m], sfr[b, m], t_a[b, m], t_h[b, m], 1 / c[b, m]
+                t_c = (fr * fr + by_a * f * f + by_h * f * fr) * over * over + over
+                grad[i_delta + b] -= 1 - t_c / (s_deltas[b] * s_deltas[b])
+                if m == top[b]:
+                    t_c = 0.0
+                t_f, t_fr = -(2 * by_a * f + by_h * fr) * over, -(2 * fr + by_h * f) * over
+            _fill(blocks, DX, at, size, dx[b, m])
+            _fill(blocks, T_H, at, size, t_h[b, m])
+            _fill(blocks, T_A, at, size, t_a[b, m])
+            _fill(blocks, T_C, at, size, t_c)
+            _fill(blocks, T_SF, at, size, t_f)
+            _fill(blocks, T_SFR, at, size, t_fr)
+        _cells_back(blocks)
+        for b in range(B):
+            _sums(blocks, BY_DX, start[b], first[b + 1] - first[b], lanes, one)
+            by_dx[b, m] = one[0]
+
     _curves_back(blocks)
     for b in range(B):
-        own, size = blocks[start[b] : start[b + 1]], first[b + 1] - first[b]
-        grad[i_tau + b] += 2 * _sum(own, BY_TAU2, size) * math.exp(2 * theta[i_tau + b])
-        grad[i_nu + b] += _sum(own, BY_NU, size)
-        by_trend = _sum(own, BY_LOG_WAY, size)
+        at, size = start[b], first[b + 1] - first[b]
+        grad[i_tau + b] += 2 * _sum(blocks, BY_TAU2, at, size) * math.exp(2 * theta[i_tau + b])
+        grad[i_nu + b] += _sum(blocks, BY_NU, at, size)
+        by_trend = _sum(blocks, BY_LOG_WAY, at, size)
         for m in range(top[b]):
             by = by_dx[b, m] + lean[b, m] * by_trend
-            grad[i_lead + b] -= by * s_delta
-            grad[7] -= by * s_delta * theta[i_lead + b]
+            grad[i_lead + b] -= by * s_deltas[b]
+            grad[i_delta + b] -= by * s_deltas[b] * theta[i_lead + b]
             by *= several * s_model
             grad[i_raw + m] += by
             grad[i_raw + top[b]] -= by
-            grad[6] += by * (theta[i_raw + m] - theta[i_raw + top[b]])
+            grad[5] += by * (theta[i_raw + m] - theta[i_raw + top[b]])
         for row in range(4):
             for k in range(size):
-                by = own[k // LANES, BY_PROBIT_K + row * LANES + k % LANES]
-                grad[i_curve + row * K + first[b] + k] = by
+                j, i = (at + k) // LANES, (at + k) % LANES
+                grad[i_curve + row * K + first[b] + k] = blocks[j, BY_PROBIT_K + row * LANES + i]
     return total
 
 
@@ -673,16 +735,15 @@ def log_density_c(size, phi, gradient, value, packed):
     """The density with C's calling convention, on a preconditioner's coordinates; 0, or 3 where it
     is not finite. packed: `Density.packed`, then `Preconditioner.packed`."""
     head = numba.carray(packed, (4,))
-    M, K, own = int(head[1]), int(head[2]), int(head[3])
-    G = int(size) - 4 * K
+    M, own = int(head[1]), int(head[3])
+    G = N_GLOBAL + M
     evidence = unpack_evidence(numba.carray(packed, (own,)))
     first = evidence[2]
-    T = N_GLOBAL + len(PER_BENCHMARK) + 1 + M
-    change = unpack(numba.carray(packed, (own + size_of(G, T, first),))[own:], G, T, first)
+    change = unpack(numba.carray(packed, (own + size_of(G, first),))[own:], G, first)
     theta, by_theta, by_phi = np.empty(size), np.empty(size), numba.carray(gradient, (size,))
-    stretch(numba.carray(phi, (size,)), theta, *change)
+    stretch(numba.carray(phi, (size,)), theta, G, *change)
     log_p = log_density(theta, by_theta, True, *evidence)
-    gather(by_theta, by_phi, *change)
+    gather(by_theta, by_phi, G, *change)
     numba.carray(value, (1,))[0] = log_p
     return 0 if np.isfinite(log_p) and np.isfinite(by_phi).all() else 3
 

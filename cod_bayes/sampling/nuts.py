@@ -60,7 +60,7 @@ def sample(
     """
     density = Density.of(spec, data)
     guesses = density.laplace(_GUESSES)
-    found = Preconditioner.of(guesses, density.seen, density.first)
+    found = Preconditioner.of(guesses, density.shared, density.first)
     start = _one_of(found.phi(density.mode + _SPREAD * (guesses - density.mode)))
     runs = [_FIRST_RUN, *[(tune, draws)] * attempts]
     steps = iter(_TARGET_ACCEPT)
@@ -120,7 +120,7 @@ def sample(
                     break
         # Of each chain around its own mean: chains in different modes are no covariance.
         around = (theta - theta.mean(axis=1, keepdims=True)).reshape(-1, density.size)
-        found = Preconditioner.of(around, density.seen, density.first)
+        found = Preconditioner.of(around, density.shared, density.first)
         start = _one_of(found.phi(theta.reshape(-1, density.size)))
     return idata, failed, False
 

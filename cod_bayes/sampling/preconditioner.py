@@ -1,14 +1,13 @@
 """A linear change of coordinates, learned from draws, after which a posterior looks round.
 
-Precise data tie a cluster's four coordinates together, to those of its benchmark's other clusters,
-with which it shares shocks, and to what all clusters share; a sampler that scales one coordinate at
-a time then takes steps as small as the narrowest direction. With theta the density's coordinates, h
-the G shared ones and b all those of one benchmark's clusters,
+Precise data tie a benchmark's coordinates together, and to those that all benchmarks share; a
+sampler that scales one coordinate at a time then takes steps as small as the narrowest direction.
+With theta the density's coordinates, h the G shared ones and b all those of one benchmark,
 
     theta_h = A phi_h,      theta_b = W_b phi_b + C_b phi_h,      A and W_b lower unit triangular
 
 has determinant 1, so that log densities need no correction. A is the Cholesky factor of the draws'
-covariance of theta_h, C_b their regression of theta_b on those of phi_h that touch the benchmark,
+covariance of theta_h, C_b their regression of theta_b on phi_h,
 W_b the factor of what is left. Few draws are no proof of a correlation: each is shrunk by what
 chance makes of it. Single precision is enough to say how coordinates change, and half to read.
 """
@@ -21,7 +20,8 @@ from functools import cached_property
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from cod_bayes.sampling.kernels import PER_CLUSTER
+from cod_bayes.sampling.density import blocks_of
+from cod_bayes.sampling.kernels import N_OWN
 
 _RIDGE = 20.0  # draws' worth of doubt about a regression on shared coordinates
 
@@ -32,53 +32,47 @@ class Preconditioner:
 
     Attributes:
         A: (G, G).
-        own: per benchmark C_b beside W_b, (4 K_b, T + 4 K_b); rows, and W_b's columns, are one
-            coordinate of every cluster after the other.
-        touch: (B, T) which of the G shared coordinates touch a benchmark.
+        own: per benchmark C_b beside W_b, (n_b, G + n_b), in the order of `blocks_of`.
         first: (B + 1,) where each benchmark's clusters begin.
     """
 
     A: np.ndarray
     own: list[np.ndarray]
-    touch: np.ndarray
     first: np.ndarray
 
     @classmethod
-    def none(cls, seen: np.ndarray, first: np.ndarray) -> Preconditioner:
-        """phi = theta. seen (K, G): which shared coordinates touch a cluster, as many of each."""
-        touch = np.array([np.flatnonzero(seen[low]) for low in first[:-1]])
-        sizes = PER_CLUSTER * np.diff(first)
-        own = [np.hstack([np.zeros((n, touch.shape[1])), np.eye(n)]) for n in sizes]
-        return cls(np.eye(seen.shape[1]), own, touch, np.asarray(first))
+    def none(cls, shared: int, first: np.ndarray) -> Preconditioner:
+        """phi = theta. shared: G."""
+        sizes = [len(block) for block in blocks_of(shared, first)]
+        own = [np.hstack([np.zeros((n, shared)), np.eye(n)]) for n in sizes]
+        return cls(np.eye(shared), own, np.asarray(first))
 
     @classmethod
-    def of(cls, theta: np.ndarray, seen: np.ndarray, first: np.ndarray) -> Preconditioner:
-        """From draws theta (draw, size), and `seen` and `first` as of `none`."""
-        n, G = len(theta), seen.shape[1]
-        found = cls.none(seen, first)
+    def of(cls, theta: np.ndarray, shared: int, first: np.ndarray) -> Preconditioner:
+        """From draws theta (draw, size), and `shared` and `first` as of `none`."""
+        n, G = len(theta), shared
+        found = cls.none(G, first)
         found.A[:] = _rounded(_factor(theta[:, :G], n / (n + G)))
         h = found.shared(theta - theta.mean(axis=0))
         scale = h.std(axis=0) + 1e-12
-        for own, touch, rows in zip(found.own, found.touch, found.rows, strict=True):
-            moved = theta[:, G + rows] - theta[:, G + rows].mean(axis=0)
-            known = h[:, touch] / scale[touch]
-            gram = known.T @ known + _RIDGE * np.eye(len(touch))
+        known = h / scale
+        gram = known.T @ known + _RIDGE * np.eye(G)
+        for own, block in zip(found.own, found.blocks, strict=True):
+            moved = theta[:, block] - theta[:, block].mean(axis=0)
             slope = np.linalg.solve(gram, known.T @ moved)
-            factor = _factor(moved - known @ slope, n / (n + len(rows)))
-            own[:] = _rounded(np.hstack([(slope / scale[touch, None]).T, factor]))
+            factor = _factor(moved - known @ slope, n / (n + len(block)))
+            own[:] = _rounded(np.hstack([(slope / scale[:, None]).T, factor]))
         return found
 
     @property
-    def rows(self) -> list[np.ndarray]:
-        """Each benchmark's places among the clusters' own coordinates."""
-        steps = self.first[-1] * np.arange(PER_CLUSTER)[:, None]
-        pairs = zip(self.first, self.first[1:], strict=False)
-        return [(steps + np.arange(low, high)).ravel() for low, high in pairs]
+    def blocks(self) -> list[np.ndarray]:
+        """Each benchmark's places among all coordinates."""
+        return blocks_of(len(self.A), self.first)
 
     @cached_property
     def packed(self) -> np.ndarray:
         """All numbers in one row, as `unpack` reads it."""
-        parts = [self.touch, self.A, self.A.T, *self.own, *(own.T for own in self.own)]
+        parts = [self.A, self.A.T, *self.own, *(own.T for own in self.own)]
         single = np.concatenate([part.ravel() for part in parts]).astype(np.float32)
         return np.append(single, single[: len(single) % 2]).view(np.float64)
 
@@ -87,8 +81,8 @@ class Preconditioner:
         G = len(self.A)
         theta = np.empty_like(phi)
         theta[..., :G] = phi[..., :G] @ self.A.T
-        for own, touch, rows in zip(self.own, self.touch, self.rows, strict=True):
-            theta[..., G + rows] = phi[..., np.concatenate([touch, G + rows])] @ own.T
+        for own, block in zip(self.own, self.blocks, strict=True):
+            theta[..., block] = phi[..., :G] @ own[:, :G].T + phi[..., block] @ own[:, G:].T
         return theta
 
     def phi(self, theta: np.ndarray) -> np.ndarray:
@@ -96,21 +90,23 @@ class Preconditioner:
         G = len(self.A)
         phi = np.empty_like(theta)
         phi[..., :G] = self.shared(theta)
-        left = theta[..., G:] - self.shift(phi[..., :G])
-        for own, rows in zip(self.own, self.rows, strict=True):
-            phi[..., G + rows] = _solve(own[:, -len(own) :], left[..., rows])
+        for own, block in zip(self.own, self.blocks, strict=True):
+            left = theta[..., block] - phi[..., :G] @ own[:, :G].T
+            phi[..., block] = _solve(own[:, G:], left)
         return phi
 
     def shared(self, theta: np.ndarray) -> np.ndarray:
         """phi_h alone, (..., G)."""
         return _solve(self.A, theta[..., : len(self.A)])
 
-    def shift(self, phi_h: np.ndarray) -> np.ndarray:
-        """What the clusters' own coordinates owe to the shared ones, C phi_h. (..., 4 K)"""
-        shift = np.empty((*phi_h.shape[:-1], PER_CLUSTER * self.first[-1]))
-        for own, touch, rows in zip(self.own, self.touch, self.rows, strict=True):
-            shift[..., rows] = phi_h[..., touch] @ own[:, : len(touch)].T
-        return shift
+    def shift(self, theta: np.ndarray, b: int) -> np.ndarray:
+        """What the coordinates of benchmark b's clusters owe to all others by C_b and W_b. Both
+        (..., size) and (..., 4 K_b)."""
+        G, own, block = len(self.A), self.own[b], self.blocks[b]
+        phi_h = self.shared(theta)
+        left = theta[..., block[:N_OWN]] - phi_h @ own[:N_OWN, :G].T
+        phi_b = _solve(own[:N_OWN, G : G + N_OWN], left)
+        return phi_h @ own[N_OWN:, :G].T + phi_b @ own[N_OWN:, G : G + N_OWN].T
 
 
 def _solve(factor: np.ndarray, rows: np.ndarray) -> np.ndarray:
