@@ -61,7 +61,7 @@ def drawn(number=seed(0), **changed):
     """z (benchmark, cluster of two, model) without any shock but those given."""
     data = many_benchmarks()
     still = {name: 1e-9 for name in GLOBAL} | {"mu_omega": 0.0, "nu": 0.5} | CURVE
-    still |= {"spread_omega": 1e-9, "tau": 1e-9, "delta": 0.0} | changed
+    still |= {"spread_omega": 1e-9, "tau": 1e-9, "delta": 0.0, "sigma_delta": 1e-9} | changed
     model = build(data, SPEC)
     shape = {name: tuple(model[name].shape.eval()) for name in still}
     constants = {name: np.full(shape[name], value) for name, value in still.items()}
@@ -138,22 +138,32 @@ def uniform(values):
 
 def test_prior_draws_have_the_marginals_that_the_specification_names(prior):
     for name, of in SPEC.priors.items():
-        assert uniform(of.distribution.cdf(prior[name].values)), name
+        level = f"{name}_benchmark"  # a benchmark's mean has the prior that is named
+        values = prior[level if level in prior else name].values
+        assert uniform(of.distribution.cdf(values)), name
+
+
+def test_benchmarks_means_are_correlated_as_much_as_the_constants_say(prior):
+    for name, constant in {"mu_eta": "shared_level", "mu_beta": "shared_slope"}.items():
+        found = np.corrcoef(prior[f"{name}_benchmark"].values.T)[np.triu_indices(3, 1)]
+        np.testing.assert_allclose(found, SPEC.constants[constant], atol=0.12)
 
 
 def test_prior_draws_of_clusters_and_shocks_have_the_stated_distributions(prior):
     p = {name: prior[name].values for name in prior}
     each = {name: p[name][:, None] for name in GLOBAL}
-    assert uniform(stats.norm.cdf(p["eta"], each["mu_eta"], each["sigma_eta"]))
-    assert uniform(stats.norm.cdf(np.log(p["beta"]), each["mu_beta"], each["sigma_beta"]))
+    of = EVIDENCE["several"].of_cluster
+    mean = {name: p[f"{name}_benchmark"][:, of] for name in ("mu_eta", "mu_beta")}
+    assert uniform(stats.norm.cdf(p["eta"], mean["mu_eta"], each["sigma_eta"]))
+    assert uniform(stats.norm.cdf(np.log(p["beta"]), mean["mu_beta"], each["sigma_beta"]))
     capped, loss = (SPEC.constants[name] for name in ("capped_share", "capped_loss"))
-    scaling = stats.expon.cdf(p["gamma"], scale=each["sigma_gamma"])
+    scaling = stats.expon.cdf(p["gamma"], scale=p["sigma_gamma"][:, of])
     assert uniform((1 - capped) * scaling + capped * stats.expon.cdf(p["gamma"], scale=loss))
     floor = floor_prior(EVIDENCE["several"].chance, SPEC.constants["chance_items"])
     assert uniform(stats.beta.cdf(p["g"], *floor))
     assert uniform(stats.norm.cdf(p["delta"] / each["sigma_model"]))
-    assert uniform(stats.norm.cdf(p["lead"] / each["sigma_delta"]))
-    assert uniform(stats.norm.cdf(p["delta_benchmark"] / each["sigma_delta"][..., None]))
+    assert uniform(stats.norm.cdf(p["lead"] / p["sigma_delta"]))
+    assert uniform(stats.norm.cdf(p["delta_benchmark"] / p["sigma_delta"][..., None]))
     omega = p["sigma_omega"] - np.exp(each["mu_omega"]) * p["spread_omega"]
     np.testing.assert_allclose(omega, 0, atol=1e-12)
 
