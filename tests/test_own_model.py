@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pymc as pm
 import pytest
+from seeds import seed
 
 import cod_bayes as cb
 from cod_bayes.forecast.curves import Curves
@@ -17,7 +18,7 @@ from cod_bayes.sampling.engines import require_forecastable
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 
 
-def closed_form(draws=400, clusters=30, seed=0):
+def closed_form(draws=400, clusters=30, seed=seed(0)):
     rng = np.random.default_rng(seed)
     shape = draws, clusters
     return Curves(
@@ -39,7 +40,7 @@ def tabulated(curves):
 def test_a_table_of_curves_gives_the_curves():
     curves = closed_form()
     table = tabulated(curves)
-    ahead = np.random.default_rng(1).uniform(-3, 4, (400, 3))
+    ahead = np.random.default_rng(seed(1)).uniform(-3, 4, (400, 3))
     for k in range(30):
         np.testing.assert_allclose(table.at(k, ahead), curves.at(k, ahead), atol=1e-3)
         grid = np.linspace(-5, 7, 73)
@@ -82,7 +83,7 @@ def test_a_model_of_another_curve_family_forecasts_decides_and_is_saved(tmp_path
     world = simulate(3, benchmarks=PAPER_BENCHMARKS[:2], items_scale=0.05, trials=4)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", cb.ConvergenceWarning)
-        fit = cb.fit(world.table, logistic, random_seed=1, progressbar=False)
+        fit = cb.fit(world.table, logistic, random_seed=seed(1), progressbar=False)
     assert fit.idata.attrs["built_by"] == "logistic"
     outlook = fit.forecast([1e23, 3.8e24])
     score = outlook.draws["score"].mean(("chain", "draw"))
