@@ -102,7 +102,7 @@ def test_bad_questions_are_refused(change, match):
 
 def test_an_unconverged_posterior_is_named_everywhere(tmp_path, capsys):
     from cod_bayes.commands.plan import show
-    from cod_bayes.decide.plan import plan_figure
+    from cod_bayes.show.plots import plan_figure
 
     result = plan(FakeFit(ONE, failed_checks=("r_hat 1.3",)), ["b>=0.6"])
     show(result)
