@@ -23,6 +23,7 @@ from matplotlib import rc_context
 from matplotlib.artist import Artist
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,8 +57,8 @@ def svg(figure: Figure, label: str) -> str:
 
     label: what a screen reader says.
     """
-    for artist in figure.findobj(lambda a: hasattr(a, "set_hatch") and a.get_hatch()):
-        artist.set_hatch(None)  # a hatch is a pattern, which is drawn by a link
+    for patch in figure.findobj(Patch):
+        patch.set_hatch(None)  # a hatch is a pattern, which is drawn by a link
     buffer = StringIO()
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "", "path.simplify": True}):
         figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
@@ -80,7 +81,9 @@ def svg(figure: Figure, label: str) -> str:
     return ElementTree.tostring(root, encoding="unicode", short_empty_elements=False)
 
 
-def _write_out_links(root: ElementTree.Element, shapes: dict[str | None, ElementTree.Element]):
+def _write_out_links(
+    root: ElementTree.Element, shapes: dict[str | None, ElementTree.Element]
+) -> None:
     """Each <use> becomes the shape that it names, moved to its place."""
     for use in list(root.iter("use")):
         shape = shapes[use.attrib.pop("href").removeprefix("#")]
