@@ -19,6 +19,7 @@ from cod_bayes.decide.cost import CostRecord
 from cod_bayes.decide.plan import plan
 from cod_bayes.evaluate.simulate import PAPER_BENCHMARKS, simulate
 from cod_bayes.forecast.fitting import ConvergenceWarning, fit
+from cod_bayes.show.plots import compare_figure, plan_figure
 
 COST = CostRecord(
     peak_flops=989.4e12,  # H800, dense BF16
@@ -40,14 +41,17 @@ def main(argv: list[str] | None = None) -> None:
         warnings.simplefilter("ignore", ConvergenceWarning)  # the tables name failed checks
         fitted = fit(world.evidence, random_seed=1, draws=arguments.draws, progressbar=False)
 
+    arguments.out.mkdir(parents=True, exist_ok=True)
     goal = plan(fitted, ["MBPP>=0.7"], probability=0.8, cost=COST)
     show_plan(goal)
-    goal.write(arguments.out)
+    goal.curve.to_csv(arguments.out / "plan.csv", index=False)
+    plan_figure(goal).savefig(arguments.out / "plan.png")
 
     budgets = {name: (fitted, c) for name, c in {"S": 3e23, "M": 1e24, "L": 3e24}.items()}
     choice = compare(budgets, value=20e6, cost=COST)
     show_comparison(choice)
-    choice.write(arguments.out)
+    choice.table.to_csv(arguments.out / "compare.csv")
+    compare_figure(choice).savefig(arguments.out / "compare.png")
 
 
 if __name__ == "__main__":

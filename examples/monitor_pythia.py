@@ -18,8 +18,9 @@ from pathlib import Path
 import pandas as pd
 
 from cod_bayes.commands.monitor import show
-from cod_bayes.decide.monitor import estimate_lag, monitor, monitor_figure
+from cod_bayes.decide.monitor import estimate_lag, monitor
 from cod_bayes.forecast.fitting import fit
+from cod_bayes.show.plots import monitor_figure
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"  # beside the repository
 FINISHED = 143_000  # steps

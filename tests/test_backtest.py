@@ -15,13 +15,13 @@ from cod_bayes.evaluate.backtest import (
     Problem,
     backtest,
     problems,
-    reliability_figure,
     run,
     run_problem,
     scores,
 )
 from cod_bayes.evaluate.rivals import RIVALS
 from cod_bayes.evidence.record import Evidence, read_table
+from cod_bayes.show.plots import reliability_figure
 
 FAST = ("persistence", "krajewski")
 

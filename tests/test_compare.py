@@ -9,8 +9,9 @@ from scipy import stats
 from seeds import seed
 
 from cod_bayes.cli import main
-from cod_bayes.decide.compare import compare, compare_figure, mean_score, reaches
+from cod_bayes.decide.compare import compare, mean_score, reaches
 from cod_bayes.decide.cost import CostRecord
+from cod_bayes.show.plots import compare_figure
 
 N = stats.norm
 

@@ -12,13 +12,9 @@ from small_fit import run_fit, with_checks
 
 from cod_bayes.cli import main
 from cod_bayes.decide.checkpoints import read_checkpoints
-from cod_bayes.decide.monitor import (
-    condition,
-    estimate_lag,
-    monitor,
-    monitor_figure,
-)
+from cod_bayes.decide.monitor import condition, estimate_lag, monitor
 from cod_bayes.forecast.posterior import Fit
+from cod_bayes.show.plots import monitor_figure
 
 TARGET = 1e24
 LOOKS = TARGET * np.array([0.02, 0.1, 0.3, 0.6])

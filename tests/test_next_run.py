@@ -10,9 +10,10 @@ from seeds import seed
 from small_fit import run_fit, with_checks
 
 from cod_bayes.cli import main
-from cod_bayes.decide.next_run import next_figure, next_run, residual_variance
+from cod_bayes.decide.next_run import next_run, residual_variance
 from cod_bayes.forecast.mapping import Mapping
 from cod_bayes.forecast.posterior import Fit
+from cod_bayes.show.plots import next_figure
 
 TARGET = 1e24
 

@@ -2,6 +2,8 @@
 
 import json
 import runpy
+from argparse import Namespace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +14,10 @@ from scipy import stats
 from seeds import seed
 
 from cod_bayes.cli import main
+from cod_bayes.commands.outputs import write_answer
 from cod_bayes.decide.cost import CostRecord, read_cost, utilisation
 from cod_bayes.decide.plan import Goal, plan
+from cod_bayes.show.plots import plan_figure
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 ONE = {"b": (0.1, 0.05, 1.0)}  # log10 C required for 0.6 is N(25, 0.5)
@@ -102,7 +106,6 @@ def test_bad_questions_are_refused(change, match):
 
 def test_an_unconverged_posterior_is_named_everywhere(tmp_path, capsys):
     from cod_bayes.commands.plan import show
-    from cod_bayes.decide.plan import plan_figure
 
     result = plan(FakeFit(ONE, failed_checks=("r_hat 1.3",)), ["b>=0.6"])
     show(result)
@@ -192,7 +195,10 @@ def test_command_shows_a_table_and_refuses_in_a_sentence(posterior_file, capsys)
 
 def test_a_write_that_fails_leaves_the_old_files(tmp_path, monkeypatch):
     result = plan(FakeFit(ONE), ["b>=0.6"])
-    result.write(tmp_path)
+    files = {"plan.json": result.to_dict(), "plan.csv": result.curve}
+    files["plan.png"] = partial(plan_figure, result)
+    arguments = Namespace(out=tmp_path, json=False)
+    write_answer(arguments, files)
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
 
     def half(self, path, *args, **kwargs):
@@ -201,7 +207,7 @@ def test_a_write_that_fails_leaves_the_old_files(tmp_path, monkeypatch):
 
     monkeypatch.setattr(pd.DataFrame, "to_csv", half)
     with pytest.raises(OSError, match="disk full"):
-        result.write(tmp_path)
+        write_answer(arguments, files)
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 

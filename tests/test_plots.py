@@ -10,7 +10,7 @@ from small_fit import HOSTILE, MODEL, PLAIN, TARGETS, small_fit, with_checks
 
 from cod_bayes.evidence.record import read_table
 from cod_bayes.forecast.outlook import Forecast
-from cod_bayes.show import plots
+from cod_bayes.show import numbers, plots, style
 
 FAILED = ["r_hat 1.234", "3 divergences"]
 
@@ -60,12 +60,12 @@ def test_pictures_are_drawn_with_any_name(name, fit):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         figure.savefig(BytesIO(), format="png")
-    assert plots._plain("$x$ and $") == r"\$x\$ and \$"
+    assert style.literal("$x$ and $") == r"\$x\$ and \$"
 
 
 def test_cluster_curves_are_the_curve_of_the_posterior(fit):
     """y = g + (1 - g) exp(-gamma) (1 + nu L)^(-1 / nu), written out for one draw."""
-    curves = plots.cluster_curves(fit, PLAIN, np.array([1e22, 1e24]))
+    curves = numbers.cluster_curves(fit, PLAIN, np.array([1e22, 1e24]))
     p, k = fit.idata["posterior"].to_dataset().isel(chain=1, draw=7), f"{PLAIN}/1"
     eta, beta, gamma, g = (float(p[n].sel(cluster=k)) for n in ("eta", "beta", "gamma", "g"))
     constant = fit.idata["constant_data"].to_dataset()
@@ -82,7 +82,7 @@ def test_cluster_curves_are_the_curve_of_the_posterior(fit):
 
 def test_cluster_rates_average_to_the_score(fit):
     """Rates are of half the trials with a correction at the edge: near, not equal."""
-    rates = plots.cluster_rates(fit, PLAIN)
+    rates = numbers.cluster_rates(fit, PLAIN)
     constant = fit.idata["constant_data"].to_dataset()
     mean = rates.values.T @ constant["weight"].sel(cluster=rates["cluster"]).values
     np.testing.assert_allclose(mean, constant["score"].sel(benchmark=PLAIN), atol=0.01)
@@ -112,9 +112,9 @@ def test_predictability_bars_are_as_wide_as_the_clusters(fit):
 
 def test_mapping_figure_ends_at_its_corners_and_shows_the_anchor(fit):
     rest, full = plots.mapping_figure(fit, PLAIN).axes
-    bands = plots.mapping_bands(fit, PLAIN)
+    bands = numbers.mapping_bands(fit, PLAIN)
     np.testing.assert_allclose(bands["full"].isel(s=[0, -1]), [[0, 1]] * 5, atol=1e-12)
-    (anchor,) = plots.shown_anchors(fit, PLAIN).to_dict("records")
+    (anchor,) = numbers.shown_anchors(fit, PLAIN).to_dict("records")
     np.testing.assert_allclose(points(rest)[0], 100 * anchor["rest"])
     w = bands.attrs["share"]
     whole = w * anchor["subset"] + (1 - w) * anchor["rest"]

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import zlib
 from dataclasses import replace
+from html import escape
 from html.parser import HTMLParser
 
 import numpy as np
@@ -19,7 +20,7 @@ from cod_bayes.cli import main
 from cod_bayes.forecast.outlook import Forecast
 from cod_bayes.forecast.storage import load
 from cod_bayes.sampling.checks import convergence
-from cod_bayes.show.report import _Chart, _diagnostics, _goals, _ticks, page, write_report
+from cod_bayes.show.report import _diagnostics, _goals, page, write_report
 
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -145,7 +146,9 @@ def test_the_convergence_table_agrees_with_the_checks(fit):
         )
     few["sample_stats"]["diverging"].values[0, :3] = True
     for tree in (fit.idata, few):
-        words = said(str(_diagnostics(replace(fit, idata=tree))))
+        tables = [t for _, each in _diagnostics(replace(fit, idata=tree)) for t in each]
+        cells = [cell for table in tables for row in table.rows for cell in row]
+        words = "\n".join(c["text"] if isinstance(c, dict) else str(c) for c in cells)
         failed = convergence(tree)
         for check in failed:
             assert f"✗ {re.search(r'[0-9.]+', check).group()}" in words
@@ -171,19 +174,37 @@ def test_goals_are_few_round_and_reach_across(low, high):
     assert goals[-1] >= 100 * high - 1e-9
 
 
-@pytest.mark.parametrize("low, high", [(0, 1), (0, 100), (3, 3.7), (-0.4, 12)])
-def test_ticks_are_few_and_inside(low, high):
-    ticks = _ticks(low, high)
-    assert 3 <= len(ticks) <= 8
-    assert ticks[0] >= low - 1e-9 and ticks[-1] <= high + 1e-9
-    assert not (np.signbit(ticks) & (ticks == 0)).any()
+def test_every_value_of_the_charts_can_be_pointed_at(fit, outlook, text):
+    """A title for every grid point, target, ladder model, cluster, anchor and bar of each chart."""
+    titles = re.findall(r"<title>([^<]*)</title>", text.split("<body>")[1])
+    models = fit.idata["constant_data"].sizes["model"]
+    ladder = fit.idata["constant_data"].to_dataset()
+    for name in fit.benchmarks:
+        for model, score in zip(
+            ladder["model"].values, ladder["score"].sel(benchmark=name).values, strict=True
+        ):
+            assert sum(t.startswith(f"{escape(model)}: {100 * score:.1f} %") for t in titles) >= 2
+    for cluster, row in fit.summary().iterrows():
+        at = [t for t in titles if t.startswith(escape(str(cluster)))]
+        assert len(at) >= models + 3  # its rates, its curve, its two bars
+        assert any(f"P(predictable) {row['p_predictable']:.2f}" in t for t in at)
+    for row in outlook.summary().itertuples():
+        shown = f"median {100 * row.q50:.1f} %\n50 %: {100 * row.q25:.1f} – {100 * row.q75:.1f} %"
+        assert sum(t.startswith("target of") and shown in t for t in titles) >= 1
+    assert sum(t.startswith("anchor ") for t in titles) == 2  # of the rest and of the whole
+    assert sum(t.startswith("PIT ") for t in titles) == 10
 
 
-def test_a_chart_puts_data_where_its_axes_say():
-    chart = _Chart("c", (0, 10), (0, 50), "x", "y")
-    assert (chart.u(0), chart.u(10)) == (chart.left, chart.width - chart.right)
-    assert (chart.v(0), chart.v(50)) == (chart.height - chart.bottom, chart.top)
-    assert chart.u(5) == (chart.u(0) + chart.u(10)) / 2
+def test_constants_are_explained_by_the_model_itself(fit, text):
+    words = said(text)
+    for name, constant in fit.spec.described.items():
+        assert f"{name}{constant.value:g}{constant.why}{constant.unit}" in words
+
+
+def test_the_page_says_that_a_forecast_is_a_mean_of_two_posteriors(fit, outlook, text):
+    sentence = "The forecast of a benchmark with clusters is a mean of two posteriors"
+    assert sentence in said(text)
+    assert "two posteriors" not in said(page(fit.whole, outlook))
 
 
 def test_command_takes_the_saved_forecast_or_new_computes(fit, outlook, text, tmp_path, capsys):

@@ -46,9 +46,10 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from cod_bayes.evaluate.backtest import backtest, reliability_figure, scores
+    from cod_bayes.evaluate.backtest import backtest, scores
     from cod_bayes.evaluate.rivals import RIVALS
     from cod_bayes.evidence.record import read_table
+    from cod_bayes.show.plots import reliability_figure
 
     with warnings_printed():
         evidence = read_table(

@@ -66,9 +66,10 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from cod_bayes.decide.compare import compare, compare_figure, mean_score, reaches
+    from cod_bayes.decide.compare import compare, mean_score, reaches
     from cod_bayes.decide.cost import read_cost
     from cod_bayes.forecast.storage import load
+    from cod_bayes.show.plots import compare_figure
 
     designs: dict[str, tuple[Path, float]] = {}
     for text in arguments.designs:

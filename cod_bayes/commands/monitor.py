@@ -67,8 +67,9 @@ def add(commands: argparse._SubParsersAction) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if len(arguments.lag) > 2:
         raise ValueError(f"expected --lag MEAN or --lag MEAN SD in decades, got {arguments.lag}")
-    from cod_bayes.decide.monitor import estimate_lag, monitor, monitor_figure
+    from cod_bayes.decide.monitor import estimate_lag, monitor
     from cod_bayes.forecast.storage import load
+    from cod_bayes.show.plots import monitor_figure
 
     fit = load(arguments.posterior)
     lag, lag_sd = (*arguments.lag, 0.0)[:2]

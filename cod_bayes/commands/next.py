@@ -39,8 +39,9 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from cod_bayes.decide.next_run import next_figure, next_run
+    from cod_bayes.decide.next_run import next_run
     from cod_bayes.forecast.storage import load
+    from cod_bayes.show.plots import next_figure
 
     fit = load(arguments.posterior)
     found = next_run(

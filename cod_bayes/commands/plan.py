@@ -44,8 +44,9 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from cod_bayes.decide.cost import read_cost
-    from cod_bayes.decide.plan import Goal, plan, plan_figure
+    from cod_bayes.decide.plan import Goal, plan
     from cod_bayes.forecast.storage import load
+    from cod_bayes.show.plots import plan_figure
 
     goals = [Goal.parse(goal) for goal in arguments.goal]
     cost = read_cost(arguments.cost) if arguments.cost else None

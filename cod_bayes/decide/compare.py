@@ -25,11 +25,9 @@ with the same seed use the same random numbers. All designs share the worlds of 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -40,10 +38,6 @@ from cod_bayes.decide.cost import CostRecord
 from cod_bayes.decide.fits import as_fit
 from cod_bayes.decide.plan import Goal, parse_goals
 from cod_bayes.forecast.posterior import Fit, check_names
-from cod_bayes.writing import replacing
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 Utility = Callable[[xr.DataArray], ArrayLike]
 
@@ -125,16 +119,6 @@ class Comparison:
             "risk_level": self.level,
             "failed_checks": {name: list(failed) for name, failed in self.failed_checks.items()},
         }
-
-    def write(self, out: Path) -> None:
-        """compare.json, compare.csv and compare.png in `out`; each is old or new."""
-        out.mkdir(parents=True, exist_ok=True)
-        with replacing(out / "compare.json") as part:
-            part.write_text(json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
-        with replacing(out / "compare.csv") as part:
-            self.table.to_csv(part)
-        with replacing(out / "compare.png") as part:
-            compare_figure(self).savefig(part, dpi=150, format="png")
 
 
 def compare(
@@ -221,30 +205,6 @@ def compare(
         level,
         {name: fit.failed_checks for name, (fit, _) in loaded.items() if fit.failed_checks},
     )
-
-
-def compare_figure(comparison: Comparison) -> Figure:
-    """Per design: the utility's mean, 50 and 90 % intervals, and P(best)."""
-    from matplotlib.figure import Figure
-
-    table, names = comparison.table, list(comparison.table.index)
-    figure = Figure(figsize=(8.4, 1.6 + 0.5 * len(names)), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True, width_ratios=(2, 1))
-    q = np.quantile(comparison.utility, [0.05, 0.25, 0.75, 0.95], axis=0)
-    at = np.arange(len(names))
-    left.hlines(at, q[0], q[3], color="#0072B2", lw=2, label="90 %")
-    left.hlines(at, q[1], q[2], color="#0072B2", lw=6, label="50 %")
-    left.plot(table["utility"], at, "o", color="#000000", label="mean")
-    left.axvline(comparison.baseline, color="#D55E00", lw=1, ls="--", label="doing nothing")
-    left.set(yticks=at, yticklabels=names, xlabel=f"utility ({comparison.unit})")
-    left.invert_yaxis()
-    left.legend(fontsize="small")
-    right.barh(at, 100 * table["p_best"], color="#0072B2")
-    right.set(xlim=(0, 100), xlabel="P(best) (%)")
-    if comparison.failed_checks:
-        failed = (f"{name}: {', '.join(c)}" for name, c in comparison.failed_checks.items())
-        figure.suptitle(f"unconverged: {'; '.join(failed)}", color="#D55E00", fontsize="small")
-    return figure
 
 
 def _loaded(

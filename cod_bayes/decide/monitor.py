@@ -39,7 +39,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from cod_bayes.decide.checkpoints import read_checkpoints, with_assumed_trials, with_planned
 from cod_bayes.decide.fits import as_fit
@@ -49,9 +48,7 @@ from cod_bayes.model.equations import arcsine
 
 _SHARES = np.array([[0.8], [0.2]])  # of alpha: behind, departs
 _LAG_PRIOR = 0.5  # decades; the sd of a lag before any reference run is observed
-_Z95 = 1.6448536269514722
 _FLAGGED = "flagged: the run departs from the model, which the updated forecast relies on"
-_BLUE, _ORANGE, _BLACK = "#0072B2", "#D55E00", "#000000"
 
 
 @dataclass(frozen=True)
@@ -307,46 +304,3 @@ def _effective_draws(runs: Runs, observed: np.ndarray, so_far: np.ndarray) -> fl
     log_weight = -(0.5 * (residual / sd) ** 2 + np.log(sd)).sum(axis=1)
     weight = np.exp(log_weight - log_weight.max())
     return float(weight.sum() ** 2 / (weight**2).sum())
-
-
-def monitor_figure(monitored: Monitored) -> Figure:
-    """Per benchmark: checkpoints in their bands and the forecast after each; then the looks."""
-    names = list(dict.fromkeys(monitored.checkpoints["benchmark"]))
-    columns = min(len(names) + 1, 4)
-    rows = -(-(len(names) + 1) // columns)
-    figure = Figure(figsize=(4.2 * columns, 3.3 * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axis, name in zip(axes, names, strict=False):
-        own = monitored.checkpoints[monitored.checkpoints["benchmark"] == name]
-        at = own["compute"] / monitored.target_compute
-        low, middle, high = (100 * own[q] for q in ("q05", "q50", "q95"))
-        axis.fill_between(at, low, high, color=_BLUE, alpha=0.25, lw=0)
-        axis.errorbar(
-            at, middle, [middle - low, high - middle], fmt="_", color=_BLUE, label="predicted, 90 %"
-        )
-        axis.plot(at, 100 * own["observed"], "o", color=_BLACK, ms=4, label="observed")
-        after = monitored.forecast[monitored.forecast["benchmark"] == name]
-        for row, x, colour, label in (
-            (after.iloc[0], 1.04, _BLUE, "final, before"),
-            (after.iloc[-1], 1.09, _ORANGE, "final, updated"),
-        ):
-            span = [[100 * (row.q50 - row.q05)], [100 * (row.q95 - row.q50)]]
-            axis.errorbar(x, 100 * row.q50, span, fmt="_", color=colour, capsize=3, label=label)
-        axis.set(xlabel="share of training", ylabel="score (%)", title=name[:40])
-    axes[0].legend(fontsize="small")
-    axis = axes[len(names)]
-    looks = monitored.looks
-    axis.errorbar(
-        looks["training"], looks["behind"], _Z95 * looks["behind_sd"], fmt="o", color=_BLUE, ms=4
-    )
-    flagged = looks[looks["flag"] != ""]
-    axis.plot(flagged["training"], flagged["behind"], "o", color=_ORANGE, label="flagged")
-    axis.axhline(0, color=_BLACK, lw=0.8)
-    axis.set(xlabel="share of training", ylabel="decades behind", title="run against the model")
-    if len(flagged):
-        axis.legend(fontsize="small")
-    for rest in axes[len(names) + 1 :]:
-        rest.axis("off")
-    if doubts := monitored.doubts:
-        figure.suptitle("; ".join(doubts), color=_ORANGE)
-    return figure

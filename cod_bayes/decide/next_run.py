@@ -29,7 +29,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from cod_bayes.decide.fits import as_fit
 from cod_bayes.forecast.posterior import Fit, check_names
@@ -38,7 +37,6 @@ from cod_bayes.model.equations import radians
 
 _REPEATS = 4  # of every candidate with new shocks, to lower the noise between candidates
 _CANDIDATES = 5
-_BLUE, _ORANGE = "#0072B2", "#D55E00"
 
 
 @dataclass(frozen=True)
@@ -205,26 +203,3 @@ def _anchor(
         return None
     sd = np.sqrt(fit.spec.constants["mapping_scatter"] ** 2 + 0.25 / trials)
     return (radians(rest) + sd * rng.standard_t(4, len(rest)))[:, None]
-
-
-def next_figure(found: NextRun) -> Figure:
-    """Expected sd of the target's score after each candidate, and the reduction per cost."""
-    figure = Figure(figsize=(8.4, 3.6), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    runs = found.table[found.table["kind"] == "run"].sort_values("compute")
-    left.plot(runs["compute"], 100 * runs["sd_after"], "o-", color=_BLUE, label="after the run")
-    left.axhline(100 * found.table["sd_before"].iloc[0], color="grey", ls="--", label="now")
-    for row in found.table[found.table["kind"] == "anchor"].itertuples():
-        left.axhline(100 * row.sd_after, color=_ORANGE, ls=":", label=f"anchor on {row.benchmark}")
-    left.set(xscale="log", xlabel="compute of the run (FLOPs)", ylabel="sd of the target (points)")
-    left.legend(fontsize="small")
-    right.plot(runs["compute"], runs["per_cost"] / runs["per_cost"].max(), "o-", color=_BLUE)
-    right.set(
-        xscale="log",
-        xlabel="compute of the run (FLOPs)",
-        ylabel="reduction per cost, best = 1",
-        ylim=(0, 1.05),
-    )
-    if found.failed_checks:
-        figure.suptitle(f"unconverged: {', '.join(found.failed_checks)}", color=_ORANGE)
-    return figure

@@ -21,11 +21,9 @@ taken at 40 computes per decade.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -34,10 +32,6 @@ from cod_bayes.decide.cost import CostRecord
 from cod_bayes.decide.fits import as_fit
 from cod_bayes.forecast.outlook import QUANTILES
 from cod_bayes.forecast.posterior import Fit, check_names
-from cod_bayes.writing import replacing
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _PER_DECADE = 4  # drawn computes; the error of interpolation is below half a point of score
 _FINE = 10  # interpolated computes from one drawn compute to the next
@@ -145,16 +139,6 @@ class Plan:
             "failed_checks": list(self.failed_checks),
         }
 
-    def write(self, out: Path) -> None:
-        """plan.json, plan.csv (the curve) and plan.png in `out`; each is old or new."""
-        out.mkdir(parents=True, exist_ok=True)
-        with replacing(out / "plan.json") as part:
-            part.write_text(json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
-        with replacing(out / "plan.csv") as part:
-            self.curve.to_csv(part, index=False)
-        with replacing(out / "plan.png") as part:
-            plan_figure(self).savefig(part, dpi=150, format="png")
-
 
 def plan(
     fit: Fit | str | Path,
@@ -222,34 +206,6 @@ def parse_goals(goals: Goal | str | Sequence[Goal | str]) -> tuple[Goal, ...]:
     """
     several = [goals] if isinstance(goals, str | Goal) else goals
     return tuple(Goal.parse(goal) if isinstance(goal, str) else goal for goal in several)
-
-
-def plan_figure(plan: Plan) -> Figure:
-    """P(goals) against compute, each goal alone where there are several, and C_p."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
-    axis = figure.subplots()
-    compute = plan.curve["compute"]
-    goals = list(map(str, plan.goals))
-    together = "all goals" if len(goals) > 1 else goals[0]
-    axis.plot(compute, 100 * plan.curve["probability"], color="#0072B2", lw=2.5, label=together)
-    for i, goal in enumerate(goals if len(goals) > 1 else [], start=1):
-        axis.plot(compute, 100 * plan.curve[goal], f"C{i}--", lw=1, label=goal)
-    axis.axhline(100 * plan.probability, color="#999999", lw=0.8, ls="--")
-    title = f"{100 * plan.probability:g} %: "
-    if plan.compute_at_probability is None:
-        title += f"not reachable, at most {100 * plan.p_reachable:.1f} %"
-    else:
-        axis.axvline(plan.compute_at_probability, color="#D55E00", lw=1)
-        title += f"{plan.compute_at_probability:.3g} FLOPs"
-    if plan.failed_checks:
-        failed = ", ".join(plan.failed_checks)
-        figure.suptitle(f"unconverged: {failed}", color="#D55E00", fontsize="small")
-    axis.set(xscale="log", ylim=(0, 102), title=title)
-    axis.set(xlabel="compute (FLOPs)", ylabel="probability of reaching the goal (%)")
-    axis.legend(fontsize="small")
-    return figure
 
 
 def _refined(values: np.ndarray) -> np.ndarray:

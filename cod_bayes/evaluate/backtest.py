@@ -46,7 +46,6 @@ from cod_bayes.writing import replacing
 
 if TYPE_CHECKING:
     import xarray as xr
-    from matplotlib.figure import Figure
 
 Row = dict[str, Any]
 Key = tuple[str, str, int, str]  # problem, method, seed, digest of the evidence
@@ -361,36 +360,3 @@ def scores(rows: pd.DataFrame) -> pd.DataFrame:
         reasons = rows["error"].unique()[:3]
         raise ValueError(f"expected forecasts to score, got none: {'; '.join(reasons)}")
     return score_table(made)
-
-
-def reliability_figure(rows: pd.DataFrame) -> Figure:
-    """Coverage of central intervals against their nominal level, and a PIT histogram per method.
-
-    A central interval of level p holds the outcome where |PIT - 1/2| <= p / 2.
-    """
-    from matplotlib.figure import Figure
-
-    colours = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
-    lines = ["-", "--", ":"]  # Okabe-Ito, then the same dashed
-    made = rows[rows["crps"].notna()]
-    methods = list(made["method"].unique())
-    columns = min(len(methods) + 1, 3)
-    height = -(-(len(methods) + 1) // columns)
-    figure = Figure(figsize=(4.2 * columns, 3.4 * height), layout="constrained")
-    axes = figure.subplots(height, columns, squeeze=False).ravel()
-    nominal = np.linspace(0, 1, 101)
-    axes[0].plot([0, 1], [0, 1], color="grey", lw=0.8)
-    for k, method in enumerate(methods):
-        pit = made.loc[made["method"] == method, "pit"].to_numpy()
-        colour = colours[k % len(colours)]
-        coverage = (np.abs(pit - 0.5)[:, None] <= nominal / 2).mean(axis=0)
-        style = lines[k // len(colours) % len(lines)]
-        axes[0].plot(nominal, coverage, style, color=colour, label=f"{method} ({len(pit)})")
-        axes[k + 1].hist(pit, bins=10, range=(0, 1), color=colour, edgecolor="white")
-        axes[k + 1].axhline(len(pit) / 10, color="grey", lw=0.8)
-        axes[k + 1].set(title=method, xlabel="PIT", ylabel="forecasts")
-    axes[0].set(xlabel="nominal level of the interval", ylabel="share of outcomes inside")
-    axes[0].legend(fontsize="small")
-    for axis in axes[len(methods) + 1 :]:
-        axis.axis("off")
-    return figure

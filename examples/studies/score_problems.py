@@ -25,10 +25,11 @@ from pathlib import Path
 import pandas as pd
 
 from cod_bayes.commands.backtest import show
-from cod_bayes.evaluate.backtest import Problem, problems, reliability_figure, run, scores, workers
+from cod_bayes.evaluate.backtest import Problem, problems, run, scores, workers
 from cod_bayes.evaluate.rivals import RIVALS
 from cod_bayes.evidence.effective_compute import effective_compute
 from cod_bayes.evidence.record import EvidenceWarning, read_table
+from cod_bayes.show.plots import reliability_figure
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"  # beside the repository
 
