@@ -22,7 +22,7 @@ from cod_bayes.forecast.outlook import Forecast
 from cod_bayes.forecast.posterior import Fit
 from cod_bayes.forecast.storage import load
 from cod_bayes.forecast.target import Target, effective_share, mean_of
-from cod_bayes.model.equations import accuracy
+from cod_bayes.model.equations import accuracy, radians
 
 ASKED = [1e24, 4e24]
 OPTIONS = {"random_seed": seed(2), "draws": 200, "tune": 200, "progressbar": False}
@@ -395,4 +395,5 @@ def test_the_subset_is_measured_with_the_noise_of_its_own_items(fitted):
         n = float(constant["trials"].sel(benchmark=name))
         n *= effective_share(own["weight"].to_numpy(), own["p_predictable"].to_numpy())
         y, z = (of.sel(benchmark=name).values for of in (plain, noisy))
-        assert ((z - y) * np.sqrt(n / (y * (1 - y)))).std() == pytest.approx(1, abs=0.06)
+        sd = np.sqrt(0.25 / n + fitted.spec.constants["evaluation_noise"] ** 2)
+        assert ((radians(z) - radians(y)) / sd).std() == pytest.approx(1, abs=0.06)

@@ -12,6 +12,7 @@ A row of an index holds the same weighted mean of every quantity that a forecast
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ import xarray as xr
 from cod_bayes.evidence.words import matching
 
 WEIGHTS = ("equal", "items")
+_RECORD = "indexes"  # the attribute of draws that holds their indexes as JSON
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,12 @@ class Index:
     weights: str | Mapping[str, float] = "equal"
 
     def __post_init__(self) -> None:
-        if not self.name or not self.patterns:
+        several = [self.benchmarks] if isinstance(self.benchmarks, str) else self.benchmarks
+        object.__setattr__(self, "benchmarks", tuple(map(str, several)))
+        if not self.name or not self.benchmarks:
             raise ValueError(
                 f"expected an index with a name and benchmarks, got {self.name!r} and "
-                f"{list(self.patterns)}; give patterns such as mmlu_*"
+                f"{list(self.benchmarks)}; give patterns such as mmlu_*"
             )
         if isinstance(self.weights, str):
             if self.weights not in WEIGHTS:
@@ -57,11 +61,6 @@ class Index:
                 f"index {self.name!r}: expected weights >= 0 with a sum > 0, got "
                 f"{dict(self.weights)}"
             )
-
-    @property
-    def patterns(self) -> tuple[str, ...]:
-        """Names or patterns of the benchmarks."""
-        return (self.benchmarks,) if isinstance(self.benchmarks, str) else tuple(self.benchmarks)
 
     @classmethod
     def parse(cls, text: str, weights: str = "equal") -> Index:
@@ -95,10 +94,10 @@ class Index:
                 f"expected an index of a new name, got {self.name!r}, which "
                 f"{'another index' if self.name in earlier else 'a benchmark'} has; rename it"
             )
-        known = [name for name in names if name not in earlier or name in self.patterns]
+        known = [name for name in names if name not in earlier or name in self.benchmarks]
         weights = self.weights
         try:
-            members = matching(self.patterns, known, "benchmark")
+            members = matching(self.benchmarks, known, "benchmark")
             if not isinstance(weights, str):
                 members = [n for n in members if n in matching(list(weights), names, "benchmark")]
         except ValueError as error:
@@ -122,59 +121,58 @@ class Index:
         return {name: float(share) for name, share in kept if share > 0}
 
 
-def add_indexes(
-    data: xr.Dataset, indexes: Sequence[Index], earlier: Sequence[Index] = ()
-) -> xr.Dataset:
+def add_indexes(data: xr.Dataset, indexes: Sequence[Index]) -> xr.Dataset:
     """The data with a row for each index behind its benchmarks, in everything by benchmark.
-
-    earlier: indexes whose rows the data already has.
 
     Raises:
         ValueError: as `Index.shares`.
     """
-    before = [index.name for index in earlier]
+    present = list(indexes_of(data))
     for index in indexes:
         names = [str(name) for name in data["benchmark"].values]
         items = data["items"].values if "items" in data else None
-        share = index.shares(names, items, before)
-        part = data.sel(benchmark=list(share))
-        row = {}
-        for name, values in part.data_vars.items():
-            if "benchmark" not in values.dims:
-                continue
-            if name == "items":
-                mean = values.sum("benchmark")
-            else:
-                weight = xr.DataArray(list(share.values()), dims="benchmark")
-                mean = (values * weight).sum("benchmark", skipna=False)
-            axis = values.dims.index("benchmark")
-            row[name] = mean.expand_dims({"benchmark": [index.name]}, axis=axis)
-        apart = data.drop_vars([n for n in data.data_vars if n not in row])
-        joined = xr.concat([apart, xr.Dataset(row)], "benchmark", join="exact", coords="minimal")
-        data = joined.assign({n: data[n] for n in data.data_vars if n not in row})
-        data.attrs = apart.attrs
-        before.append(index.name)
-    return data
+        share = index.shares(names, items, [other.name for other in present])
+        weight = xr.DataArray(list(share.values()), dims="benchmark")
+        by_benchmark = [n for n, v in data.data_vars.items() if "benchmark" in v.dims]
+        row = data[by_benchmark].sel(benchmark=list(share)).drop_vars("benchmark")
+        mean = (row * weight).sum("benchmark", skipna=False)
+        if "items" in row:
+            mean["items"] = row["items"].sum()
+        mean = mean.assign_coords(benchmark=index.name)
+        longer = xr.concat([data[by_benchmark], mean], "benchmark", join="exact")
+        order, dims = list(data.data_vars), list(data.dims)
+        data = data.drop_dims("benchmark").merge(longer)[order].transpose(*dims)
+        present.append(Index(index.name, tuple(share), share))
+    return with_record(data, present)
 
 
-def members(
-    names: Sequence[str], indexes: Sequence[Index], items: np.ndarray | None = None
-) -> dict[str, dict[str, float]]:
-    """Each index's benchmarks and their shares; an index inside an index is taken apart.
+def indexes_of(data: xr.Dataset) -> tuple[Index, ...]:
+    """The indexes among the rows of the data, each with its benchmarks in full and their shares."""
+    return tuple(Index(*entry) for entry in json.loads(data.attrs.get(_RECORD, "[]")))
 
-    Raises:
-        ValueError: as `Index.shares`.
+
+def with_record(data: xr.Dataset, indexes: Sequence[Index]) -> xr.Dataset:
+    """The data with a record of the indexes among its rows, which files keep."""
+    if not indexes:
+        return data
+    entries = [(index.name, index.benchmarks, index.weights) for index in indexes]
+    return data.assign_attrs({_RECORD: json.dumps(entries, default=dict)})
+
+
+def members(data: xr.Dataset) -> dict[str, dict[str, float]]:
+    """What each benchmark counts in each index of the data; the sum is 1.
+
+    An index inside an index is taken apart into its benchmarks.
     """
-    table = xr.Dataset({"share": (("benchmark", "of"), np.eye(len(names)))})
-    table = table.assign_coords(benchmark=list(names))
-    if items is not None:
-        table["items"] = ("benchmark", items)
-    share = add_indexes(table, indexes)["share"]
+    indexes = indexes_of(data)
+    apart = {index.name for index in indexes}
+    names = [str(name) for name in data["benchmark"].values if str(name) not in apart]
+    coords = {"benchmark": names, "of": names}
+    table = xr.Dataset({"share": (("benchmark", "of"), np.eye(len(names)))}, coords)
+    if "items" in data:
+        table["items"] = data["items"].sel(benchmark=names)
+    share = add_indexes(table, indexes)["share"].to_pandas()
     return {
-        index.name: {
-            name: float(part)
-            for name, part in zip(names, share.sel(benchmark=index.name).values, strict=True)
-            if part > 0
-        }
+        index.name: {of: float(w) for of, w in share.loc[index.name].items() if w > 0}
         for index in indexes
     }

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from cod_bayes.forecast.index import Index, add_indexes
+from cod_bayes.forecast.index import Index, add_indexes, indexes_of, with_record
 
 QUANTILES = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
 FORECASTABLE_WIDTH = 0.10  # of the 90 % interval, in accuracy
@@ -32,12 +32,15 @@ class Forecast:
             P(predictable) of a cluster, and `items`, the number of items, all (benchmark,);
             `target` (chain, draw), the number of the target model, see `join`.
         failed_checks: of the fit behind it.
-        indexes: those among the benchmarks of `draws`, see `index`.
     """
 
     draws: xr.Dataset
     failed_checks: tuple[str, ...]
-    indexes: tuple[Index, ...] = ()
+
+    @property
+    def indexes(self) -> tuple[Index, ...]:
+        """Those among the benchmarks of `draws` that are indexes."""
+        return indexes_of(self.draws)
 
     def index(
         self,
@@ -61,8 +64,7 @@ class Forecast:
 
     def with_indexes(self, indexes: Sequence[Index]) -> Forecast:
         """This forecast with these indexes, each as one more benchmark."""
-        draws = add_indexes(self.draws, indexes, self.indexes)
-        return replace(self, draws=draws, indexes=(*self.indexes, *indexes))
+        return replace(self, draws=add_indexes(self.draws, indexes))
 
     def probability(self, benchmark: str, at_least: float) -> xr.DataArray:
         """P(score >= at_least) at each compute."""
@@ -148,8 +150,9 @@ def join(forecasts: Sequence[Forecast]) -> Forecast:
         )
     joined = xr.concat(parts, "benchmark", join="exact")
     joined = joined.assign_coords({dim: first[dim] for dim in ("chain", "draw")})
-    return Forecast(
+    joined = with_record(
         joined.assign(target=first["target"]).assign_attrs(first.attrs),
-        tuple(dict.fromkeys(check for f in forecasts for check in f.failed_checks)),
-        tuple(index for f in forecasts for index in f.indexes),
+        [index for f in forecasts for index in f.indexes],
     )
+    checks = dict.fromkeys(check for f in forecasts for check in f.failed_checks)
+    return Forecast(joined, tuple(checks))
