@@ -15,7 +15,8 @@ When the score y is known,
 the CRPS being the midpoint rule of its integral over quantile scores (Gneiting and Ranjan 2011).
 An index is registered with the shares of its benchmarks, and settled by a result of its own or by
 the results of all its benchmarks. Draw i of all rows is of the same target model, which gives the
-energy score of the benchmarks that have results. PIT and log score are those of `cod_bayes.evaluate.scoring` with the same 100 quantiles as draws.
+energy score of the benchmarks that have results. PIT and log score are those of
+`cod_bayes.evaluate.scoring` with the same 100 quantiles as draws.
 """
 
 from __future__ import annotations
