@@ -221,12 +221,18 @@ def with_index_results(
     return means | dict(results)
 
 
+def of_benchmarks(record: Mapping[str, Any], table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `settle` without those of indexes; all where there are no others."""
+    rows = table[~table["benchmark"].isin(record.get("indexes", {}))]
+    return table if rows.empty else rows
+
+
 def joint_score(record: Mapping[str, Any], table: pd.DataFrame) -> float | None:
     """Energy score of the benchmarks that were settled, see `cod_bayes.evaluate.scoring`.
 
     None with fewer than two, or from a registration without draws.
     """
-    known = table[~table["benchmark"].isin(record.get("indexes", {}))]
+    known = of_benchmarks(record, table)
     rows = {(row["benchmark"], row["compute"]): row for row in record["forecasts"]}
     settled = [rows[key] for key in zip(known["benchmark"], known["compute"], strict=True)]
     if len(settled) < 2 or not all("draws" in row for row in settled):
@@ -236,7 +242,11 @@ def joint_score(record: Mapping[str, Any], table: pd.DataFrame) -> float | None:
 
 
 def settlement(record: Mapping[str, Any], table: pd.DataFrame) -> dict[str, Any]:
-    """The scores of `settle` with the identity of the registration, ready for JSON."""
+    """The scores of `settle` with the identity of the registration, ready for JSON.
+
+    Means are over benchmarks, without the indexes.
+    """
+    means = of_benchmarks(record, table)
     return {
         "format": "cod-bayes settlement 1",
         "settled": datetime.now(UTC).date().isoformat(),
@@ -244,9 +254,9 @@ def settlement(record: Mapping[str, Any], table: pd.DataFrame) -> dict[str, Any]
         "registered": record["created"],
         "failed_checks": record["failed_checks"],
         "scores": json.loads(table.to_json(orient="records", double_precision=15)),
-        "mean_absolute_error": float(table["error"].abs().mean()),
-        "mean_crps": float(table["crps"].mean()),
-        "coverage50": float(table["in50"].mean()),
-        "coverage90": float(table["in90"].mean()),
+        "mean_absolute_error": float(means["error"].abs().mean()),
+        "mean_crps": float(means["crps"].mean()),
+        "coverage50": float(means["in50"].mean()),
+        "coverage90": float(means["in90"].mean()),
         "energy_score": joint_score(record, table),
     }

@@ -1,14 +1,7 @@
 """How good forecasts would have been: hide the largest models, forecast them, score that.
 
-For every benchmark and family of an evidence, models ordered by compute, C_1 < C_2 < ... < C_n,
-
-    problem k:  forecast the score of model n - k from models 1 .. n - k - 1      k = 0 .. K - 1
-
-(a rolling origin: models larger than the target are left out), as long as three different computes
-remain below the target. Anchors and models of unknown compute take no part; targets with results
-are models like the others. The score is the mean rate over the items that the target answered, and
-only these items are forecast. Benchmarks with the same target make one problem: a Bayesian model
-fits them jointly, as a user would; a rival gets one at a time.
+A problem is a target and the models below it (`cod_bayes.evaluate.problems`). A Bayesian model fits
+its benchmarks jointly, as a user would; a rival gets one at a time.
 
     problems     Evidence -> list of Problem
     run_problem  Problem, method, seed -> rows         pure: any executor may run it, in any order
@@ -19,7 +12,8 @@ A method is one of `rivals.RIVALS`, or a Bayesian model (a name or TOML file,
 `cod_bayes.forecast.fitting`).
 One row is one forecast with its outcome (`COLUMNS`), scores as in `cod_bayes.evaluate.scoring`. An
 index has rows of its own, of `kind` "index", where a target has results on all its benchmarks. The
-energy score is that of the problem's joint forecast (`cod_bayes.evaluate.joint`). A method that fails on a problem gives rows of NaN with the reason in `error`.
+energy score is that of the problem's joint forecast (`cod_bayes.evaluate.joint`). A method that
+fails on a problem gives rows of NaN with the reason in `error`.
 """
 
 from __future__ import annotations
@@ -31,7 +25,6 @@ import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,17 +32,17 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from cod_bayes.evaluate.joint import complete, in_full, independent, joint_scores
+from cod_bayes.evaluate.joint import complete, independent, joint_scores
+from cod_bayes.evaluate.problems import Problem, problems
 from cod_bayes.evaluate.rivals import RIVALS
 from cod_bayes.evaluate.scoring import score_table, summarise
-from cod_bayes.evidence.record import Evidence, read_table
-from cod_bayes.forecast.index import Index
+from cod_bayes.evidence.record import Evidence
+from cod_bayes.forecast.index import Index, in_full
 from cod_bayes.forecast.target import stream
 from cod_bayes.model.spec import load_spec
 from cod_bayes.writing import replacing
 
 if TYPE_CHECKING:
-    import xarray as xr
     from matplotlib.figure import Figure
 
 Row = dict[str, Any]
@@ -57,115 +50,12 @@ Draws = dict[str, np.ndarray]  # (draw,) by benchmark
 Key = tuple[str, str, int, str]  # problem, method, seed, digest of the evidence
 
 DRAWS = 2000  # of a rival
-_FEWEST_COMPUTES = 3  # below a target
 _TEXT = ["benchmark", "family", "target", "method", "verdict", "failed_checks", "error"]
 _TEXT += ["problem", "digest", "kind"]
 COLUMNS = ["benchmark", "family", "target", "target_compute", "method", "actual", "mean", "median"]
 COLUMNS += ["q05", "q25", "q75", "q95", "crps", "log_score", "seconds", "pit", "verdict"]
 COLUMNS += ["failed_checks", "subset_mean", "subset_actual", "error", "problem", "seed", "digest"]
 COLUMNS += ["kind", "energy_score"]
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One target to forecast, on one or more benchmarks, from the ladder below it.
-
-    `evidence` has the ladder and that one target, with its results; `family` is the heading of the
-    problem in score tables.
-    """
-
-    id: str
-    family: str
-    evidence: Evidence
-
-    def __post_init__(self) -> None:
-        if (count := int((self.evidence.models["role"] == "target").sum())) != 1:
-            raise ValueError(
-                f"problem {self.id!r}: expected one target, got {count}; make a problem of each"
-            )
-
-    @property
-    def target(self) -> str:
-        models = self.evidence.models
-        return str(models.index[models["role"] == "target"][0])
-
-    @property
-    def compute(self) -> float:
-        """Compute of the target, FLOPs."""
-        return float(self.evidence.models.loc[self.target, "compute"])
-
-    def answers(self, benchmark: str) -> xr.DataArray:
-        """The target's rates (item,)."""
-        return self.evidence.benchmarks[benchmark]["rate"].sel(model=self.target)
-
-    def items(self, benchmark: str) -> float:
-        """Items that the target answered; its trials where the benchmark is known by one score."""
-        answered = int(self.answers(benchmark).notnull().sum())
-        trials = self.evidence.benchmarks[benchmark]["n_trials"].sel(model=self.target)
-        return float(trials.sum()) if answered == 1 else float(answered)
-
-    def actual(self, benchmark: str) -> float:
-        """The target's score."""
-        return float(self.answers(benchmark).mean())
-
-
-def problems(evidence: Evidence, targets: int = 2) -> list[Problem]:
-    """The rolling origin of every benchmark and family: see the module.
-
-    Each of `Evidence.single_scores` is a problem of its own. The other benchmarks of a target make
-    one problem.
-
-    Raises:
-        ValueError: `targets` below 1, or no ladder that is long enough for a target.
-    """
-    if targets < 1:
-        raise ValueError(f"expected at least 1 target, got {targets}")
-    models = evidence.models
-    models = models[np.isfinite(models["compute"]) & (models["role"] != "anchor")]
-    benchmarks: dict[str, list[str]] = {}  # by target
-    for name, data in evidence.benchmarks.items():
-        measured = models[models.index.isin(data["model"].values)]
-        for _, family in measured.groupby("family", sort=False):
-            long_enough = [
-                target
-                for target, compute in family["compute"].items()
-                if family["compute"][family["compute"] < compute].nunique() >= _FEWEST_COMPUTES
-            ]
-            for target in long_enough[-targets:]:
-                benchmarks.setdefault(str(target), []).append(name)
-    if not benchmarks:
-        raise ValueError(
-            f"expected a family of at least {_FEWEST_COMPUTES + 1} models of different compute on "
-            "one benchmark, got none; a backtest needs three models below the one it hides"
-        )
-    table = evidence.to_table()
-    largest_first = models.loc[models.index.isin(benchmarks)].iloc[::-1]
-    alone = set(evidence.single_scores)
-    made = []
-    for target in largest_first.sort_values("family", kind="stable").index:
-        names = benchmarks[str(target)]
-        if together := [name for name in names if name not in alone]:
-            made.append(_problem(table, str(target), together))
-        for name in [name for name in names if name in alone]:
-            one = _problem(table, str(target), [name])
-            made.append(replace(one, id=f"{one.id}/{name}"))
-    return made
-
-
-def _problem(table: pd.DataFrame, target: str, benchmarks: list[str]) -> Problem:
-    of_target = table["model"] == target
-    first = table[of_target].iloc[0]
-    family, compute = str(first["family"]), first["compute"]
-    answered = pd.MultiIndex.from_frame(table.loc[of_target, ["benchmark", "item"]])
-    kept = (table["family"] == family) & (table["role"] != "anchor")
-    kept &= of_target | (table["compute"] < compute)
-    kept &= table["benchmark"].isin(benchmarks)
-    kept &= pd.MultiIndex.from_frame(table[["benchmark", "item"]]).isin(answered)
-    role = np.where(of_target, "target", "ladder")
-    with warnings.catch_warnings():  # reading the whole evidence has given these warnings already
-        warnings.simplefilter("ignore")
-        evidence = read_table(table.assign(role=role)[kept])
-    return Problem(f"{family}/{target}", family, evidence)
 
 
 # --- one problem ---------------------------------------------------------------------------------
@@ -177,7 +67,7 @@ def run_problem(
     """One row per benchmark of the problem, and per index whose benchmarks it has; a failure is a
     row with its reason.
 
-    indexes: in full, see `cod_bayes.evaluate.joint`.
+    indexes: in full, see `cod_bayes.forecast.index`.
     """
     head = {
         "family": problem.family,
@@ -282,8 +172,8 @@ def backtest(
 ) -> pd.DataFrame:
     """Forecast the `targets` largest models of every benchmark and family, and score that.
 
-    Returns `COLUMNS`, one row per benchmark or index, target and method. The other arguments are those of
-    `run`.
+    Returns `COLUMNS`, one row per benchmark or index, target and method. The other arguments are
+    those of `run`.
     """
     made = problems(evidence, targets)
     return run(made, methods, executor, random_seed, progressbar, out, indexes)

@@ -8,7 +8,6 @@ scores. Rivals forecast one benchmark at a time; their joint forecast has indepe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 import xarray as xr
@@ -18,20 +17,6 @@ from cod_bayes.forecast.index import Index, add_indexes
 from cod_bayes.forecast.target import stream
 
 Array = np.ndarray
-
-
-def in_full(indexes: Sequence[Index], names: Sequence[str]) -> tuple[Index, ...]:
-    """The indexes with their benchmarks by full name, of these benchmarks.
-
-    Raises:
-        ValueError: as `Index.shares`.
-    """
-    known, found = list(names), []
-    for index in indexes:
-        shares = index.shares(known, np.ones(len(known)), [other.name for other in found])
-        found.append(replace(index, benchmarks=tuple(shares)))
-        known.append(index.name)
-    return tuple(found)
 
 
 def complete(indexes: Sequence[Index], names: Sequence[str]) -> tuple[Index, ...]:
@@ -63,7 +48,7 @@ def joint_scores(
     Args:
         draws: (draw,) by benchmark, coherent; benchmarks without a forecast are missing.
         actual, items: by benchmark: the target's score, and how many items are behind it.
-        indexes: in full, see `complete`.
+        indexes: in full, all of these benchmarks.
 
     Returns:
         The energy score is NaN with one benchmark, and where one has no forecast.

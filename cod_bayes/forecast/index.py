@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
@@ -146,6 +146,21 @@ def add_indexes(data: xr.Dataset, indexes: Sequence[Index]) -> xr.Dataset:
     return with_record(data, present)
 
 
+def in_full(indexes: Sequence[Index], names: Sequence[str]) -> tuple[Index, ...]:
+    """The indexes with their benchmarks by full name, of these benchmarks.
+
+    Raises:
+        ValueError: as `Index.shares`.
+    """
+    known = list(names)
+    found: list[Index] = []
+    for index in indexes:
+        shares = index.shares(known, np.ones(len(known)), [other.name for other in found])
+        found.append(replace(index, benchmarks=tuple(shares)))
+        known.append(index.name)
+    return tuple(found)
+
+
 def indexes_of(data: xr.Dataset) -> tuple[Index, ...]:
     """The indexes among the rows of the data, each with its benchmarks in full and their shares."""
     return tuple(Index(*entry) for entry in json.loads(data.attrs.get(_RECORD, "[]")))
@@ -153,8 +168,6 @@ def indexes_of(data: xr.Dataset) -> tuple[Index, ...]:
 
 def with_record(data: xr.Dataset, indexes: Sequence[Index]) -> xr.Dataset:
     """The data with a record of the indexes among its rows, which files keep."""
-    if not indexes:
-        return data
     entries = [(index.name, index.benchmarks, index.weights) for index in indexes]
     return data.assign_attrs({_RECORD: json.dumps(entries, default=dict)})
 

@@ -66,6 +66,12 @@ class Forecast:
         """This forecast with these indexes, each as one more benchmark."""
         return replace(self, draws=add_indexes(self.draws, indexes))
 
+    def of_benchmarks(self) -> Forecast:
+        """This forecast without its indexes."""
+        apart = [index.name for index in self.indexes]
+        draws = self.draws.drop_sel(benchmark=apart)
+        return replace(self, draws=with_record(draws, []))
+
     def probability(self, benchmark: str, at_least: float) -> xr.DataArray:
         """P(score >= at_least) at each compute."""
         return (self.draws["score"].sel(benchmark=benchmark) >= at_least).mean(("chain", "draw"))

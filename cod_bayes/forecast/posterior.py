@@ -193,8 +193,8 @@ class Fit:
 
         Returns:
             As `Forecast.draws`; `subset_score` is NaN where a benchmark has several clusters and
-            none is predictable in any draw. A benchmark's draws at a compute depend on no other
-            compute, except with `one_run`, and on no other benchmark that is asked for.
+            none is predictable in any draw. Draws do not depend on what else is asked for, except
+            for the other computes of `one_run`.
         """
         compute = np.atleast_1d(np.asarray(compute, float))
         if not (np.isfinite(compute).all() and (compute > 0).all()):
@@ -237,9 +237,8 @@ class Fit:
         )
 
     def _targets(self, draws: int) -> np.ndarray:
-        """The number of each draw's target model. The seed alone determines what all benchmarks of
-        target i share; fits of other benchmarks meet it in another order, so that joined draws do
-        not pair the same steps of two samplers. (draw,)"""
+        """The number of each draw's target model, which with the seed determines what benchmarks
+        share. Fits have different orders: samplers with one seed take similar steps. (draw,)"""
         seed = int(self.idata.attrs["random_seed"])
         return np.random.default_rng([seed, 6, *map(stream, self.benchmarks)]).permutation(draws)
 
@@ -261,8 +260,8 @@ class Fit:
         seed = int(self.idata.attrs["random_seed"])
         model = [model_seed] if model_seed else []
         common = np.random.default_rng([seed, 1, *model]).standard_normal(draws)
-        common, name = common[self._targets(draws)], stream(self.benchmarks[b])
-        rng = np.random.default_rng([seed, 2, name, *model])
+        common, number = common[self._targets(draws)], stream(self.benchmarks[b])
+        rng = np.random.default_rng([seed, 2, number, *model])
         have = len(self._shocks["sigma_delta"])
         at = slice(None) if have == draws else np.arange(draws) * have // draws
         value = {name: v[at] for name, v in self._shocks.items()}
@@ -280,7 +279,7 @@ class Fit:
             delta = np.zeros(draws)
         walk = rng.standard_normal(draws)[:, None] * np.sqrt(np.abs(away))
         if one_run:
-            walk = random_walk(away, draws, np.random.default_rng([seed, 5, name]))
+            walk = random_walk(away, draws, np.random.default_rng([seed, 5, number]))
         eps = rng.standard_normal((draws, len(weight))) * value["tau"][:, b, None]
         return Target(
             Curves({name: v[at] for name, v in curves.draws.items()}, curves.ahead),
@@ -291,7 +290,7 @@ class Fit:
             part,
             float(self._constant["trials"][b]),
             self.spec.constants["evaluation_noise"],
-            [seed, 4, name, *model],
+            [seed, 4, number, *model],
             self._mapping(b) if len(self._anchors(b)) else None,
         )
 
