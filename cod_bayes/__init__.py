@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from cod_bayes.evidence.effective_compute import effective_compute
     from cod_bayes.evidence.record import Evidence, EvidenceError, EvidenceWarning, read_table
     from cod_bayes.forecast.fitting import ConvergenceWarning, Interrupted, build_model, fit
-    from cod_bayes.forecast.outlook import Forecast
+    from cod_bayes.forecast.index import Index
+    from cod_bayes.forecast.outlook import Forecast, join
     from cod_bayes.forecast.posterior import Fit
     from cod_bayes.forecast.storage import load
     from cod_bayes.model.ladder import LadderData
@@ -40,6 +41,7 @@ _HOME = {
     "Fit": "forecast.posterior",
     "Forecast": "forecast.outlook",
     "Goal": "decide.plan",
+    "Index": "forecast.index",
     "Interrupted": "forecast.fitting",
     "LadderData": "model.ladder",
     "ModelError": "sampling.engines",
@@ -50,6 +52,7 @@ _HOME = {
     "compare": "decide.compare",
     "effective_compute": "evidence.effective_compute",
     "fit": "forecast.fitting",
+    "join": "forecast.outlook",
     "load": "forecast.storage",
     "load_dataset": "evidence.datasets",
     "monitor": "decide.monitor",

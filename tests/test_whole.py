@@ -22,8 +22,8 @@ from cod_bayes.forecast.mapping import Mapping
 from cod_bayes.forecast.outlook import Forecast
 from cod_bayes.forecast.posterior import Fit
 from cod_bayes.forecast.storage import load
-from cod_bayes.forecast.target import Target, mean_of, worth
-from cod_bayes.model.equations import accuracy
+from cod_bayes.forecast.target import Target, effective_share, mean_of
+from cod_bayes.model.equations import accuracy, radians
 
 ASKED = [1e24, 4e24]
 OPTIONS = {"random_seed": seed(2), "draws": 200, "tune": 200, "progressbar": False}
@@ -189,14 +189,14 @@ def test_items_of_the_evidence_add_up_to_the_predictable_share(fitted):
 
 
 def test_a_weighted_mean_is_as_noisy_as_a_plain_one_of_fewer_trials():
-    assert worth(np.array([0.3, 0.7]), np.array([1.0, 0.0])) == pytest.approx(0.3)
-    assert worth(np.array([0.3, 0.7]), np.array([0.1, 0.1])) == pytest.approx(1)
-    assert worth(np.array([0.3, 0.7]), np.zeros(2)) == 0
+    assert effective_share(np.array([0.3, 0.7]), np.array([1.0, 0.0])) == pytest.approx(0.3)
+    assert effective_share(np.array([0.3, 0.7]), np.array([0.1, 0.1])) == pytest.approx(1)
+    assert effective_share(np.array([0.3, 0.7]), np.zeros(2)) == 0
     rng, weight = np.random.default_rng(seed(3)), np.array([0.3, 0.7])
     for counted in (np.array([1.0, 0.2]), np.array([0.5, 0.8])):
         each = rng.binomial((1000 * weight).astype(int), 0.4, (40_000, 2)) / (1000 * weight)
         spread = (each @ (weight * counted) / (weight @ counted)).std()
-        n = 1000 * worth(weight, counted)
+        n = 1000 * effective_share(weight, counted)
         assert spread == pytest.approx(np.sqrt(0.24 / n), rel=0.02)
 
 
@@ -397,6 +397,7 @@ def test_the_subset_is_measured_with_the_noise_of_its_own_items(fitted):
     for name in fitted.benchmarks:
         own = fitted.summary().query("benchmark == @name")
         n = float(constant["trials"].sel(benchmark=name))
-        n *= worth(own["weight"].to_numpy(), own["p_predictable"].to_numpy())
+        n *= effective_share(own["weight"].to_numpy(), own["p_predictable"].to_numpy())
         y, z = (of.sel(benchmark=name).values for of in (plain, noisy))
-        assert ((z - y) * np.sqrt(n / (y * (1 - y)))).std() == pytest.approx(1, abs=0.06)
+        sd = np.sqrt(0.25 / n + fitted.spec.constants["evaluation_noise"] ** 2)
+        assert ((radians(z) - radians(y)) / sd).std() == pytest.approx(1, abs=0.06)

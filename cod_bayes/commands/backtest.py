@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from cod_bayes.commands import options
 from cod_bayes.commands.outputs import print_written, write_figure
 from cod_bayes.commands.printing import print_json, print_table, records, warnings_printed
+from cod_bayes.commands.values import given_indexes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +34,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     options.families(parser)
     options.benchmarks(parser)
+    options.indexes(parser)
     options.seed(parser)
     options.out_folder(
         parser,
@@ -46,7 +48,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from cod_bayes.evaluate.backtest import backtest, scores
+    from cod_bayes.evaluate.backtest import backtest, index_scores, scores
     from cod_bayes.evaluate.rivals import RIVALS
     from cod_bayes.evidence.record import read_table
     from cod_bayes.show.plots import reliability_figure
@@ -62,6 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         random_seed=arguments.seed,
         progressbar=not arguments.quiet,
         out=arguments.out,
+        indexes=given_indexes(arguments),
     )
     failures = []
     for (method, reason), part in rows[rows["error"] != ""].groupby(
@@ -74,20 +77,26 @@ def run(arguments: argparse.Namespace) -> int:
     write_figure(reliability_figure(rows), arguments.out / "reliability.png")
     if arguments.json:
         files = {name: str(arguments.out / name) for name in names}
-        print_json({"scores": records(table), "failures": failures, "files": files})
+        found = {"scores": records(table), "failures": failures, "files": files}
+        if arguments.index:
+            found["index_scores"] = records(index_scores(rows))
+        print_json(found)
         return 0
     show(table)
+    if arguments.index:
+        show(index_scores(rows), by="index")
     print_written(names, arguments.out)
     return 0
 
 
-def show(table: pd.DataFrame) -> None:
-    """One row per family and method."""
-    heads = ("family", "method", "n", "MAE", "CRPS", "in 50 %", "in 90 %", "90 % width", "mean PIT")
-    families = [
+def show(table: pd.DataFrame, by: str = "family") -> None:
+    """One row per family, or index, and method."""
+    heads = [by, "method", "n", "MAE", "CRPS", "in 50 %", "in 90 %", "90 % width", "mean PIT"]
+    joint = "energy_score" in table and bool(table["energy_score"].notna().any())
+    sections = [
         [
             (
-                str(family) or "(none)",
+                str(name) or "(none)",
                 row.method,
                 str(row.n),
                 f"{row.mae:.1f}",
@@ -96,10 +105,12 @@ def show(table: pd.DataFrame) -> None:
                 f"{100 * row.coverage90:.0f} %",
                 f"{row.width90:.1f}",
                 f"{row.pit:.2f}",
+                *([f"{row.energy_score:.2f}"] if joint else []),
             )
             for row in part.itertuples()
         ]
-        for family, part in table.groupby("family", sort=False)
+        for name, part in table.groupby(by, sort=False)
     ]
-    title = "Scores of forecasts, points of accuracy"
-    print_table(title, heads, *families, left=("family", "method"))
+    heads += ["energy score"] if joint else []
+    title = f"Scores of forecasts{' of indexes' if by == 'index' else ''}, points of accuracy"
+    print_table(title, heads, *sections, left=(by, "method"))

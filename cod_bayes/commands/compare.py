@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from cod_bayes.commands import options
 from cod_bayes.commands.outputs import write_answer
 from cod_bayes.commands.printing import print_json, print_table, rounded, unconverged
-from cod_bayes.commands.values import number, numbers_by_name
+from cod_bayes.commands.values import given_indexes, number, numbers_by_name
 
 if TYPE_CHECKING:
     from cod_bayes.decide.compare import Comparison
@@ -32,6 +32,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="weight of a benchmark in the mean that is the score (default: all equal)",
     )
     options.goals(parser, "the score is 1 where all goals are met, else 0")
+    options.indexes(parser)
     parser.add_argument(
         "--value",
         type=float,
@@ -89,6 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
     found = compare(
         {name: (fits[path.resolve()], flops) for name, (path, flops) in designs.items()},
         utility,
+        indexes=given_indexes(arguments),
         value=arguments.value,
         cost=cost,
         baseline=arguments.baseline,

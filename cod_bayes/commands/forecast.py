@@ -16,6 +16,7 @@ from cod_bayes.commands.printing import (
     records,
     warnings_printed,
 )
+from cod_bayes.commands.values import given_indexes
 
 INTERRUPTED = "interrupted.nc"
 ENGINES = ("fast", "pymc", "jax")
@@ -27,6 +28,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     options.target_computes(parser)
     options.benchmarks(parser)
     options.families(parser)
+    options.indexes(parser)
     for name, default, meaning in (
         ("--ladder", None, "only these models form the ladder; repeat the option for several"),
         ("--hold-out", [], "models that are targets: shown in figures, never fitted"),
@@ -63,7 +65,9 @@ def run(arguments: argparse.Namespace) -> int:
             raise ValueError(f"expected --target-compute > 0 in FLOPs, got {compute}")
     from cod_bayes.evidence.record import read_table
     from cod_bayes.forecast.fitting import Interrupted, fit
+    from cod_bayes.forecast.index import in_full
 
+    indexes = given_indexes(arguments)
     arguments.out.mkdir(parents=True, exist_ok=True)  # refused before the work, not after
     engine = {} if arguments.engine is None else {"engine": arguments.engine}
     with warnings_printed() as warned:
@@ -75,6 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
             hold_out=arguments.hold_out,
             anchors=arguments.anchor,
         )
+        in_full(indexes, list(evidence.benchmarks))  # refused before the work, not after
         try:
             fitted = fit(
                 evidence,
@@ -90,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
             kept = f"{stopped.fit.failed_checks[0]}, kept in {arguments.out / INTERRUPTED}"
             print(f"cod-bayes: {kept}", file=sys.stderr)
             return 130
-    outlook = fitted.forecast(arguments.target_compute)
+    outlook = fitted.forecast(arguments.target_compute).with_indexes(indexes)
     notes = [*evidence.notes, *clustering_notes(fitted)]
     if not arguments.quiet:
         print_notes(notes)

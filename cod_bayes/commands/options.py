@@ -75,6 +75,24 @@ def goals(parser: argparse.ArgumentParser, meaning: str, *, required: bool = Fal
     )
 
 
+def indexes(parser: argparse.ArgumentParser) -> None:
+    """Weighted means of benchmarks; `values.given_indexes` reads them."""
+    parser.add_argument(
+        "--index",
+        action="append",
+        default=[],
+        metavar="NAME=GLOB[,GLOB...]",
+        help="also the mean over these benchmarks, under this name, such as 'mmlu=mmlu_*'; "
+        "repeat the option for several",
+    )
+    parser.add_argument(
+        "--index-weights",
+        choices=("equal", "items"),
+        default="equal",
+        help="weight of each benchmark in an index: equal, or its number of items (default equal)",
+    )
+
+
 def cost_record(parser: argparse.ArgumentParser) -> None:
     path(
         parser,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from cod_bayes.commands import options
 from cod_bayes.commands.outputs import write_answer
 from cod_bayes.commands.printing import print_json, print_table, rounded, unconverged
+from cod_bayes.commands.values import given_indexes
 
 if TYPE_CHECKING:
     from cod_bayes.decide.plan import Plan
@@ -22,6 +23,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "such as 'GSM8K>=0.85'; repeat the option for goals that must be met together",
         required=True,
     )
+    options.indexes(parser)
     parser.add_argument(
         "--probability",
         type=float,
@@ -54,6 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
         load(arguments.posterior),
         goals,
         arguments.probability,
+        indexes=given_indexes(arguments),
         cost=cost,
         decades=arguments.decades,
     )

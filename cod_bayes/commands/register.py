@@ -6,12 +6,14 @@ import argparse
 import sys
 
 from cod_bayes.commands import options
+from cod_bayes.commands.values import given_indexes
 
 
 def add(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("register", help="write a forecast down, to be settled later")
     options.posterior(parser)
     options.target_computes(parser)
+    options.indexes(parser)
     options.out_file(parser, "the record; the file must not exist yet", "registration.json")
     parser.set_defaults(run=run)
 
@@ -21,7 +23,9 @@ def run(arguments: argparse.Namespace) -> int:
     from cod_bayes.forecast.storage import load
 
     fit = load(arguments.posterior)
-    record = register(fit, arguments.target_compute, arguments.posterior)
+    record = register(
+        fit, arguments.target_compute, arguments.posterior, indexes=given_indexes(arguments)
+    )
     if fit.failed_checks:
         print(f"warning: unconverged: {', '.join(fit.failed_checks)}", file=sys.stderr)
     write(record, arguments.out)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 
 from cod_bayes.commands import options
+from cod_bayes.commands.values import given_indexes
 
 
 def add(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("report", help="write a saved posterior as one HTML page")
     options.posterior(parser)
     options.target_computes(parser, default="the targets of the saved forecast")
+    options.indexes(parser)
     options.out_file(parser, "the page, .html", "report.html")
     parser.set_defaults(run=run)
 
@@ -32,6 +34,8 @@ def run(arguments: argparse.Namespace) -> int:
             f"{arguments.posterior}: expected a forecast in the file, got none; "
             "give --target-compute in FLOPs"
         )
+    if arguments.index:
+        outlook = outlook.of_benchmarks().with_indexes(given_indexes(arguments))
     write_report(fit, outlook, arguments.out)
     print(f"written: {arguments.out}")
     return 0

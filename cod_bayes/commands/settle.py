@@ -69,7 +69,9 @@ def _pairs(path: Path) -> list[str]:
 
 
 def show(table: pd.DataFrame, record: dict[str, Any]) -> None:
-    """One row per benchmark, in points, then the mean."""
+    """One row per benchmark and index, in points, then the mean over benchmarks."""
+    from cod_bayes.decide.register import of_benchmarks
+
     heads = ("benchmark", "FLOPs", "median", "actual", "error", "CRPS", "in 50 %", "in 90 %")
     rows = [
         (
@@ -86,17 +88,18 @@ def show(table: pd.DataFrame, record: dict[str, Any]) -> None:
         )
         for row in table.itertuples()
     ]
+    means = of_benchmarks(record, table)
     mean = (
         "mean",
         "",
         "",
         "",
-        f"{percent(table['error'].abs().mean())} abs.",
-        f"{100 * table['crps'].mean():.2f}",
-        f"{100 * table['in50'].mean():.0f} %",
-        f"{100 * table['in90'].mean():.0f} %",
-        f"{table['pit'].mean():.2f}",
-        f"{table['log_score'].mean():.2f}",
+        f"{percent(means['error'].abs().mean())} abs.",
+        f"{100 * means['crps'].mean():.2f}",
+        f"{100 * means['in50'].mean():.0f} %",
+        f"{100 * means['in90'].mean():.0f} %",
+        f"{means['pit'].mean():.2f}",
+        f"{means['log_score'].mean():.2f}",
     )
     title = f"Registered {record['created']}, in points{unconverged(record['failed_checks'])}"
     print_table(title, (*heads, "PIT", "log score"), rows, [mean])

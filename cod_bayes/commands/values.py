@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from cod_bayes.commands.options import TABLE_SUFFIXES, TABLES
 
 if TYPE_CHECKING:
+    from cod_bayes.forecast.index import Index
     from cod_bayes.forecast.posterior import Fit
 
 
@@ -37,6 +39,17 @@ def numbers_by_name(pairs: Sequence[str], example: str) -> dict[str, float]:
             raise ValueError(f"expected each name once, got {name!r} twice")
         found[name] = value
     return found
+
+
+def given_indexes(arguments: argparse.Namespace) -> list[Index]:
+    """The indexes of --index and --index-weights.
+
+    Raises:
+        ValueError: a text that is no index.
+    """
+    from cod_bayes.forecast.index import Index
+
+    return [Index.parse(text, arguments.index_weights) for text in arguments.index]
 
 
 def table_path(out: Path) -> Path:

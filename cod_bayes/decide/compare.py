@@ -37,6 +37,7 @@ from numpy.typing import ArrayLike
 from cod_bayes.decide.cost import CostRecord
 from cod_bayes.decide.fits import as_fit
 from cod_bayes.decide.plan import Goal, parse_goals
+from cod_bayes.forecast.index import Index, add_indexes, members
 from cod_bayes.forecast.posterior import Fit, check_names
 
 Utility = Callable[[xr.DataArray], ArrayLike]
@@ -125,6 +126,7 @@ def compare(
     designs: Mapping[str, tuple[Fit | str | Path, float]],
     utility: Utility | None = None,
     *,
+    indexes: Sequence[Index] = (),
     value: float | None = None,
     cost: CostRecord | None = None,
     baseline: float = 0.0,
@@ -137,7 +139,9 @@ def compare(
     Args:
         designs: name -> (fit, compute in FLOPs). A fit is a `Fit` or the file of a saved one.
             Designs with the same `Fit` object or file share its worlds.
-        utility: u, of scores (sample, benchmark) -> (sample,); default `mean_score()`.
+        utility: u, of scores (sample, benchmark) -> (sample,); default the mean of the `indexes`,
+            or `mean_score()` without any.
+        indexes: that the utility finds among the benchmarks.
         value: V, money for one unit of u; None: the utility is u itself.
         cost: what compute costs; subtracted where `value` is given. It must have a price.
         baseline: B, in the utility's unit.
@@ -145,11 +149,14 @@ def compare(
         level: of VaR and CVaR.
 
     Raises:
-        ValueError: no designs; benchmarks that differ under the default utility; a utility of
-            another shape or not finite; a cost without a price; what `Fit.draws` refuses.
+        ValueError: no designs; benchmarks that differ under the default utility, or in an index; a
+            utility of another shape or not finite; a cost without a price; what `Fit.draws` or
+            `Index.shares` refuses.
     """
     _check(designs, value, cost, baseline, regret, level)
     loaded = _loaded(designs)
+    if utility is None and indexes:
+        utility = mean_score({index.name: 1.0 for index in indexes})
     if utility is None:
         sets = {name: set(fit.benchmarks) for name, (fit, _) in loaded.items()}
         if len({frozenset(s) for s in sets.values()}) > 1:
@@ -158,7 +165,7 @@ def compare(
                 f"{ {name: sorted(s) for name, s in sets.items()} }; weigh those that all have"
             )
         utility = mean_score()
-    score = _worlds(loaded, random_seed)
+    score = _worlds(loaded, indexes, random_seed)
     u = np.column_stack([_applied(utility, score[name], name) for name in designs])
     compute = np.array([float(flops) for _, flops in designs.values()])
     money = np.full(u.shape, np.nan)
@@ -241,17 +248,26 @@ def _check(
         raise ValueError("expected price_per_gpu_hour in the cost record, got none; add it")
 
 
-def _worlds(designs: Mapping[str, tuple[Fit, float]], random_seed: int) -> dict[str, xr.DataArray]:
+def _worlds(
+    designs: Mapping[str, tuple[Fit, float]], indexes: Sequence[Index], random_seed: int
+) -> dict[str, xr.DataArray]:
     """Scores (sample, benchmark) by design; a sample is the same world in all designs of a fit."""
     fits = {id(fit): fit for fit, _ in designs.values()}
-    drawn = {}
+    drawn, of_indexes = {}, []
     for key, fit in fits.items():
         computes = sorted({float(flops) for f, flops in designs.values() if f is fit})
-        score = fit.draws(computes)["score"].transpose("chain", "draw", "benchmark", "compute")
+        draws = add_indexes(fit.draws(computes), indexes)
+        of_indexes.append({name: sorted(of) for name, of in members(draws).items()})
+        score = draws["score"].transpose("chain", "draw", "benchmark", "compute")
         drawn[key] = xr.DataArray(
             score.values.reshape(-1, *score.shape[2:]),
-            {"benchmark": fit.benchmarks, "compute": computes},
+            {"benchmark": draws["benchmark"].values, "compute": computes},
             ("sample", "benchmark", "compute"),
+        )
+    if other := [of for of in of_indexes if of != of_indexes[0]]:
+        raise ValueError(
+            f"expected designs with the same benchmarks in an index, got {of_indexes[0]} and "
+            f"{other[0]}; name benchmarks that all designs have"
         )
     size = min(score.sizes["sample"] for score in drawn.values())
     for k, (key, score) in enumerate(drawn.items()):

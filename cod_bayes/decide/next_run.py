@@ -32,7 +32,7 @@ import pandas as pd
 
 from cod_bayes.decide.fits import as_fit
 from cod_bayes.forecast.posterior import Fit, check_names
-from cod_bayes.forecast.target import worth
+from cod_bayes.forecast.target import effective_share
 from cod_bayes.model.equations import radians
 
 _REPEATS = 4  # of every candidate with new shocks, to lower the noise between candidates
@@ -198,7 +198,9 @@ def _anchor(
     rest = mapping.rest(np.full(len(subset), np.median(subset)))
     clusters = fit.summary().query("benchmark == @benchmark")
     trials = fit.idata["constant_data"].to_dataset()["trials"].sel(benchmark=benchmark).item()
-    trials *= worth(clusters["weight"].to_numpy(), 1 - clusters["p_predictable"].to_numpy())
+    trials *= effective_share(
+        clusters["weight"].to_numpy(), 1 - clusters["p_predictable"].to_numpy()
+    )
     if trials == 0:
         return None
     sd = np.sqrt(fit.spec.constants["mapping_scatter"] ** 2 + 0.25 / trials)

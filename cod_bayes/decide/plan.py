@@ -5,8 +5,9 @@ With goals s_b on benchmarks b, the probability that a target of compute C reach
     P(C) = share of posterior draws in which score_b(C) >= s_b for every b
 
 A draw of `Fit.draws` is one world, the same at every compute and on every benchmark, so all goals
-are compared within a world. Where P rises with C it is the distribution function of the compute
-that the goals require, and its quantile p is
+are compared within a world. A goal may also be on an index, a weighted mean of benchmarks. Where P
+rises with C it is the distribution function of the compute that the goals require, and its quantile
+p is
 
     C_p = the smallest C of the range with P(C) >= p
 
@@ -30,6 +31,7 @@ import pandas as pd
 
 from cod_bayes.decide.cost import CostRecord
 from cod_bayes.decide.fits import as_fit
+from cod_bayes.forecast.index import Index, add_indexes
 from cod_bayes.forecast.outlook import QUANTILES
 from cod_bayes.forecast.posterior import Fit, check_names
 
@@ -40,7 +42,7 @@ _SLACK = 0.02  # tolerance on P beyond C_p, for Monte Carlo noise
 
 @dataclass(frozen=True)
 class Goal:
-    """score >= at_least on a benchmark; at_least is a rate in (0, 1)."""
+    """score >= at_least on a benchmark or an index; at_least is a rate in (0, 1)."""
 
     benchmark: str
     at_least: float
@@ -145,6 +147,7 @@ def plan(
     goals: Goal | str | Sequence[Goal | str],
     probability: float = 0.9,
     *,
+    indexes: Sequence[Index] = (),
     cost: CostRecord | None = None,
     decades: float = 5.0,
 ) -> Plan:
@@ -154,11 +157,13 @@ def plan(
         fit: a fit, or the file of a saved one.
         goals: one or several; `Goal`, or text as "GSM8K>=0.85".
         probability: p, in (0, 1).
+        indexes: that goals may name, as they name benchmarks.
         cost: what compute costs.
         decades: the length of the range beyond the largest ladder model.
 
     Raises:
-        ValueError: no goals, an unknown benchmark, a goal or p outside (0, 1), decades <= 0.
+        ValueError: no goals, an unknown benchmark, a goal or p outside (0, 1), decades <= 0, or an
+            index that `Index.shares` refuses.
     """
     parsed = parse_goals(goals)
     if not parsed:
@@ -168,13 +173,18 @@ def plan(
     if not 0 < decades < np.inf:
         raise ValueError(f"expected decades > 0 beyond the ladder, got {decades}")
     fit = as_fit(fit)
-    check_names([goal.benchmark for goal in parsed], fit.benchmarks)
+    known = [*fit.benchmarks, *(index.name for index in indexes)]
+    check_names([goal.benchmark for goal in parsed], known)
 
     ladder = np.log10(fit.idata["constant_data"].to_dataset()["compute"].values)
     low, high = ladder.min(), ladder.max() + decades
     x = np.linspace(low, high, int(np.ceil((high - low) * _PER_DECADE)) + 1)
     benchmarks = list(dict.fromkeys(goal.benchmark for goal in parsed))
-    score = fit.draws(10**x, benchmarks=benchmarks)["score"].stack(sample=("chain", "draw"))
+    if indexes:
+        drawn = add_indexes(fit.draws(10**x), indexes)
+    else:
+        drawn = fit.draws(10**x, benchmarks=benchmarks)
+    score = drawn["score"].stack(sample=("chain", "draw"))
     met = [
         _refined(score.sel(benchmark=goal.benchmark).transpose("sample", "compute").values)
         >= goal.at_least

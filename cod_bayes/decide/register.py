@@ -1,10 +1,10 @@
 """A forecast written down before the training, and scored after it.
 
 A registration holds, per benchmark and compute, the quantiles q_tau of the forecast at
-tau = 0.5 %, 1 %, .. 99.5 %, and their origin: hashes of the evidence, the model's specification and
-the posterior, the seed, versions and failed checks. `sha256` is the hash of all the rest. It
-reveals a careless change, but anyone can compute it again after a deliberate one. So publish it,
-with a date, where others can see it.
+tau = 0.5 %, 1 %, .. 99.5 %, the scores of up to 400 target models, and their origin: hashes of the
+evidence, the model's specification and the posterior, the seed, versions and failed checks.
+`sha256` is the hash of all the rest. It reveals a careless change, but anyone can compute it again
+after a deliberate one. So publish it, with a date, where others can see it.
 
 When the score y is known,
 
@@ -13,7 +13,10 @@ When the score y is known,
     inside  = q_0.25 <= y <= q_0.75, and q_0.05 <= y <= q_0.95
 
 the CRPS being the midpoint rule of its integral over quantile scores (Gneiting and Ranjan 2011).
-PIT and log score are those of `cod_bayes.evaluate.scoring` with the same 100 quantiles as draws.
+An index is registered with the shares of its benchmarks, and settled by a result of its own or by
+the results of all its benchmarks. Draw i of all rows is of the same target model, which gives the
+energy score of the benchmarks that have results. PIT and log score are those of
+`cod_bayes.evaluate.scoring` with the same 100 quantiles as draws.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -31,11 +34,13 @@ import numpy as np
 import pandas as pd
 
 from cod_bayes.decide.fits import as_fit
-from cod_bayes.evaluate.scoring import log_score, pit
+from cod_bayes.evaluate.scoring import energy_score, log_score, pit
+from cod_bayes.forecast.index import Index, add_indexes, members
 from cod_bayes.forecast.posterior import Fit, check_names
 from cod_bayes.writing import write_once
 
-FORMAT = "cod-bayes registration 1"
+FORMAT = "cod-bayes registration 1"  # `draws` and `indexes` may be missing
+_DRAWS = 400
 LEVELS = np.arange(1, 200) / 200
 _MIDPOINTS = slice(None, None, 2)  # of the LEVELS: (i - 1/2) / 100
 
@@ -44,15 +49,19 @@ def register(
     fit: Fit | str | Path,
     compute: float | list[float] | np.ndarray,
     posterior: str | Path | None = None,
+    *,
+    indexes: Sequence[Index] = (),
 ) -> dict[str, Any]:
     """The forecast at each compute (FLOPs) as a record for `write`.
 
     Args:
         fit: a fit, or the file of a saved one.
         posterior: the file of the fit; needed where `fit` is not a file.
+        indexes: that are registered beside the benchmarks.
 
     Raises:
-        ValueError: a compute that is not positive and finite, or no file.
+        ValueError: a compute that is not positive and finite, no file, or an index that
+            `Index.shares` refuses.
     """
     if isinstance(fit, str | Path):
         posterior = fit if posterior is None else posterior
@@ -62,11 +71,13 @@ def register(
             "(fit.save) and give the file"
         )
     fit = as_fit(fit)
-    draws = fit.draws(compute)["score"]
+    drawn = add_indexes(fit.draws(compute), indexes)
+    draws = drawn["score"].transpose("chain", "draw", ...)
     forecasts = []
-    for name in fit.benchmarks:
+    for name in map(str, draws["benchmark"].values):
         for flops in draws["compute"].values:
-            score = draws.sel(benchmark=name, compute=flops).values
+            score = draws.sel(benchmark=name, compute=flops).values.ravel()
+            kept = np.arange(min(_DRAWS, len(score))) * len(score) // min(_DRAWS, len(score))
             forecasts.append(
                 {
                     "benchmark": name,
@@ -74,6 +85,7 @@ def register(
                     "mean": float(score.mean()),
                     "sd": float(score.std()),
                     "quantiles": np.quantile(score, LEVELS).tolist(),
+                    "draws": score[kept].round(5).tolist(),
                 }
             )
     attrs = fit.idata.attrs
@@ -93,6 +105,7 @@ def register(
         },
         "failed_checks": list(fit.failed_checks),
         "levels": LEVELS.tolist(),
+        "indexes": members(drawn),
         "forecasts": forecasts,
     }
     return record | {"sha256": digest(record)}
@@ -143,7 +156,8 @@ def settle(
 
     Args:
         registration: what `register` or `read` returned, or its file.
-        results: benchmark -> score, a rate in [0, 1]; benchmarks may be missing.
+        results: benchmark -> score, a rate in [0, 1]; benchmarks may be missing. The result of an
+            index follows from those of its benchmarks.
         compute: which of the registered computes was trained; needed where there are several.
 
     Returns:
@@ -164,6 +178,7 @@ def settle(
             raise ValueError(
                 f"expected a score in [0, 1] on {name!r}, got {score}; write 0.85 for 85 %"
             )
+    results = with_index_results(results, record.get("indexes", {}))
     known = sorted({row["compute"] for row in rows})
     if compute is None and len(known) == 1:
         compute = known[0]
@@ -194,8 +209,44 @@ def settle(
     return pd.DataFrame(scored)
 
 
+def with_index_results(
+    results: Mapping[str, float], indexes: Mapping[str, Mapping[str, float]]
+) -> dict[str, float]:
+    """The results with that of each index whose benchmarks all have one; a given one stays."""
+    means = {
+        name: sum(share * results[benchmark] for benchmark, share in of.items())
+        for name, of in indexes.items()
+        if of.keys() <= results.keys()
+    }
+    return means | dict(results)
+
+
+def of_benchmarks(record: Mapping[str, Any], table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `settle` without those of indexes; all where there are no others."""
+    rows = table[~table["benchmark"].isin(record.get("indexes", {}))]
+    return table if rows.empty else rows
+
+
+def joint_score(record: Mapping[str, Any], table: pd.DataFrame) -> float | None:
+    """Energy score of the benchmarks that were settled, see `cod_bayes.evaluate.scoring`.
+
+    None with fewer than two, or from a registration without draws.
+    """
+    known = of_benchmarks(record, table)
+    rows = {(row["benchmark"], row["compute"]): row for row in record["forecasts"]}
+    settled = [rows[key] for key in zip(known["benchmark"], known["compute"], strict=True)]
+    if len(settled) < 2 or not all("draws" in row for row in settled):
+        return None
+    draws = np.array([row["draws"] for row in settled]).T
+    return energy_score(draws, known["actual"].to_numpy())
+
+
 def settlement(record: Mapping[str, Any], table: pd.DataFrame) -> dict[str, Any]:
-    """The scores of `settle` with the identity of the registration, ready for JSON."""
+    """The scores of `settle` with the identity of the registration, ready for JSON.
+
+    Means are over benchmarks, without the indexes.
+    """
+    means = of_benchmarks(record, table)
     return {
         "format": "cod-bayes settlement 1",
         "settled": datetime.now(UTC).date().isoformat(),
@@ -203,8 +254,9 @@ def settlement(record: Mapping[str, Any], table: pd.DataFrame) -> dict[str, Any]
         "registered": record["created"],
         "failed_checks": record["failed_checks"],
         "scores": json.loads(table.to_json(orient="records", double_precision=15)),
-        "mean_absolute_error": float(table["error"].abs().mean()),
-        "mean_crps": float(table["crps"].mean()),
-        "coverage50": float(table["in50"].mean()),
-        "coverage90": float(table["in90"].mean()),
+        "mean_absolute_error": float(means["error"].abs().mean()),
+        "mean_crps": float(means["crps"].mean()),
+        "coverage50": float(means["in50"].mean()),
+        "coverage90": float(means["in90"].mean()),
+        "energy_score": joint_score(record, table),
     }

@@ -1,14 +1,7 @@
 """How good forecasts would have been: hide the largest models, forecast them, score that.
 
-For every benchmark and family of an evidence, models ordered by compute, C_1 < C_2 < ... < C_n,
-
-    problem k:  forecast the score of model n - k from models 1 .. n - k - 1      k = 0 .. K - 1
-
-(a rolling origin: models larger than the target are left out), as long as three different computes
-remain below the target. Anchors and models of unknown compute take no part; targets with results
-are models like the others. The score is the mean rate over the items that the target answered, and
-only these items are forecast. Benchmarks with the same target make one problem: a Bayesian model
-fits them jointly, as a user would; a rival gets one at a time.
+A problem is a target and the models below it (`cod_bayes.evaluate.problems`). A Bayesian model fits
+its benchmarks jointly, as a user would; a rival gets one at a time.
 
     problems     Evidence -> list of Problem
     run_problem  Problem, method, seed -> rows         pure: any executor may run it, in any order
@@ -17,8 +10,10 @@ fits them jointly, as a user would; a rival gets one at a time.
 
 A method is one of `rivals.RIVALS`, or a Bayesian model (a name or TOML file,
 `cod_bayes.forecast.fitting`).
-One row is one forecast with its outcome (`COLUMNS`), scores as in `cod_bayes.evaluate.scoring`. A
-method that fails on a problem gives rows of NaN with the reason in `error`.
+One row is one forecast with its outcome (`COLUMNS`), scores as in `cod_bayes.evaluate.scoring`. An
+index has rows of its own, of `kind` "index", where a target has results on all its benchmarks. The
+energy score is that of the problem's joint forecast (`cod_bayes.evaluate.joint`). A method that
+fails on a problem gives rows of NaN with the reason in `error`.
 """
 
 from __future__ import annotations
@@ -30,136 +25,47 @@ import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
+from cod_bayes.evaluate.joint import complete, independent, joint_scores
+from cod_bayes.evaluate.problems import Problem, problems
 from cod_bayes.evaluate.rivals import RIVALS
 from cod_bayes.evaluate.scoring import score_table, summarise
-from cod_bayes.evidence.record import Evidence, read_table
+from cod_bayes.evidence.record import Evidence
+from cod_bayes.forecast.index import Index, in_full
+from cod_bayes.forecast.target import stream
 from cod_bayes.model.spec import load_spec
 from cod_bayes.writing import replacing
 
-if TYPE_CHECKING:
-    import xarray as xr
-
 Row = dict[str, Any]
+Draws = dict[str, np.ndarray]  # (draw,) by benchmark
 Key = tuple[str, str, int, str]  # problem, method, seed, digest of the evidence
 
 DRAWS = 2000  # of a rival
-_FEWEST_COMPUTES = 3  # below a target
 _TEXT = ["benchmark", "family", "target", "method", "verdict", "failed_checks", "error"]
-_TEXT += ["problem", "digest"]
+_TEXT += ["problem", "digest", "kind"]
 COLUMNS = ["benchmark", "family", "target", "target_compute", "method", "actual", "mean", "median"]
 COLUMNS += ["q05", "q25", "q75", "q95", "crps", "log_score", "seconds", "pit", "verdict"]
 COLUMNS += ["failed_checks", "subset_mean", "subset_actual", "error", "problem", "seed", "digest"]
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One target to forecast, on one or more benchmarks, from the ladder below it.
-
-    `evidence` has the ladder and that one target, with its results; `family` is the heading of the
-    problem in score tables.
-    """
-
-    id: str
-    family: str
-    evidence: Evidence
-
-    def __post_init__(self) -> None:
-        if (count := int((self.evidence.models["role"] == "target").sum())) != 1:
-            raise ValueError(
-                f"problem {self.id!r}: expected one target, got {count}; make a problem of each"
-            )
-
-    @property
-    def target(self) -> str:
-        models = self.evidence.models
-        return str(models.index[models["role"] == "target"][0])
-
-    @property
-    def compute(self) -> float:
-        """Compute of the target, FLOPs."""
-        return float(self.evidence.models.loc[self.target, "compute"])
-
-    def answers(self, benchmark: str) -> xr.DataArray:
-        """The target's rates (item,)."""
-        return self.evidence.benchmarks[benchmark]["rate"].sel(model=self.target)
-
-    def actual(self, benchmark: str) -> float:
-        """The target's score."""
-        return float(self.answers(benchmark).mean())
-
-
-def problems(evidence: Evidence, targets: int = 2) -> list[Problem]:
-    """The rolling origin of every benchmark and family: see the module.
-
-    Each of `Evidence.single_scores` is a problem of its own. The other benchmarks of a target make
-    one problem.
-
-    Raises:
-        ValueError: `targets` below 1, or no ladder that is long enough for a target.
-    """
-    if targets < 1:
-        raise ValueError(f"expected at least 1 target, got {targets}")
-    models = evidence.models
-    models = models[np.isfinite(models["compute"]) & (models["role"] != "anchor")]
-    benchmarks: dict[str, list[str]] = {}  # by target
-    for name, data in evidence.benchmarks.items():
-        measured = models[models.index.isin(data["model"].values)]
-        for _, family in measured.groupby("family", sort=False):
-            long_enough = [
-                target
-                for target, compute in family["compute"].items()
-                if family["compute"][family["compute"] < compute].nunique() >= _FEWEST_COMPUTES
-            ]
-            for target in long_enough[-targets:]:
-                benchmarks.setdefault(str(target), []).append(name)
-    if not benchmarks:
-        raise ValueError(
-            f"expected a family of at least {_FEWEST_COMPUTES + 1} models of different compute on "
-            "one benchmark, got none; a backtest needs three models below the one it hides"
-        )
-    table = evidence.to_table()
-    largest_first = models.loc[models.index.isin(benchmarks)].iloc[::-1]
-    alone = set(evidence.single_scores)
-    made = []
-    for target in largest_first.sort_values("family", kind="stable").index:
-        names = benchmarks[str(target)]
-        if together := [name for name in names if name not in alone]:
-            made.append(_problem(table, str(target), together))
-        for name in [name for name in names if name in alone]:
-            one = _problem(table, str(target), [name])
-            made.append(replace(one, id=f"{one.id}/{name}"))
-    return made
-
-
-def _problem(table: pd.DataFrame, target: str, benchmarks: list[str]) -> Problem:
-    of_target = table["model"] == target
-    first = table[of_target].iloc[0]
-    family, compute = str(first["family"]), first["compute"]
-    answered = pd.MultiIndex.from_frame(table.loc[of_target, ["benchmark", "item"]])
-    kept = (table["family"] == family) & (table["role"] != "anchor")
-    kept &= of_target | (table["compute"] < compute)
-    kept &= table["benchmark"].isin(benchmarks)
-    kept &= pd.MultiIndex.from_frame(table[["benchmark", "item"]]).isin(answered)
-    role = np.where(of_target, "target", "ladder")
-    with warnings.catch_warnings():  # reading the whole evidence has given these warnings already
-        warnings.simplefilter("ignore")
-        evidence = read_table(table.assign(role=role)[kept])
-    return Problem(f"{family}/{target}", family, evidence)
+COLUMNS += ["kind", "energy_score"]
 
 
 # --- one problem ---------------------------------------------------------------------------------
 
 
-def run_problem(problem: Problem, method: str, seed: int = 0) -> list[Row]:
-    """One row per benchmark of the problem; a failure is a row with its reason."""
+def run_problem(
+    problem: Problem, method: str, seed: int = 0, indexes: Sequence[Index] = ()
+) -> list[Row]:
+    """One row per benchmark of the problem, and per index whose benchmarks it has; a failure is a
+    row with its reason.
+
+    indexes: in full, see `cod_bayes.forecast.index`.
+    """
     head = {
         "family": problem.family,
         "target": problem.target,
@@ -167,40 +73,61 @@ def run_problem(problem: Problem, method: str, seed: int = 0) -> list[Row]:
         "method": method,
         "problem": problem.id,
         "seed": seed,
-        "digest": problem.evidence.digest,
+        "digest": _digest(problem, indexes),
     }
     forecasts = _rivals if method in RIVALS else _bayesian
-    rows = forecasts(problem, method, seed)
-    return [{"benchmark": name} | head | row for name, row in rows.items()]
+    rows, draws = forecasts(problem, method, seed)
+    names = list(rows)
+    of_indexes, energy = joint_scores(
+        draws,
+        {name: problem.actual(name) for name in names},
+        {name: problem.items(name) for name in names},
+        complete(indexes, names),
+    )
+    head["energy_score"] = energy
+    checks = {"failed_checks": next(iter(rows.values())).get("failed_checks", "")}
+    return [
+        *({"benchmark": n, "kind": "benchmark"} | head | row for n, row in rows.items()),
+        *({"benchmark": n, "kind": "index"} | head | checks | r for n, r in of_indexes.items()),
+    ]
 
 
-def _rivals(problem: Problem, method: str, seed: int) -> dict[str, Row]:
-    rows = {}
+def _digest(problem: Problem, indexes: Sequence[Index]) -> str:
+    """Of the evidence, and of the indexes where there are any."""
+    inside = complete(indexes, list(problem.evidence.benchmarks))
+    return f"{problem.evidence.digest}{f'+{stream(repr(inside)):08x}' if inside else ''}"
+
+
+def _rivals(problem: Problem, method: str, seed: int) -> tuple[dict[str, Row], Draws]:
+    """Rows, and the draws of those benchmarks that have a forecast."""
+    rows, drawn = {}, {}
     for name, data in problem.evidence.benchmarks.items():
         start, actual = time.perf_counter(), problem.actual(name)
         rng = np.random.default_rng(seed)
         try:
             draws = RIVALS[method](data, np.array([problem.compute]), rng, DRAWS)
             row: Row = summarise(draws[:, 0], actual)
+            drawn[name] = draws[:, 0]
         except Exception as error:
             row = _failure(error, actual)
         rows[name] = row | {"seconds": time.perf_counter() - start}
-    return rows
+    return rows, independent(drawn, seed)
 
 
-def _bayesian(problem: Problem, method: str, seed: int) -> dict[str, Row]:
+def _bayesian(problem: Problem, method: str, seed: int) -> tuple[dict[str, Row], Draws]:
     """A joint fit; every benchmark gets an equal share of its time."""
     names = list(problem.evidence.benchmarks)
     start = time.perf_counter()
     try:
-        rows = _joint_fit(problem, method, seed)
+        rows, draws = _joint_fit(problem, method, seed)
     except Exception as error:
+        draws = {}
         rows = {name: _failure(error, problem.actual(name)) for name in names}
     seconds = (time.perf_counter() - start) / len(names)
-    return {name: row | {"seconds": seconds} for name, row in rows.items()}
+    return {name: row | {"seconds": seconds} for name, row in rows.items()}, draws
 
 
-def _joint_fit(problem: Problem, model: str, seed: int) -> dict[str, Row]:
+def _joint_fit(problem: Problem, model: str, seed: int) -> tuple[dict[str, Row], Draws]:
     from cod_bayes.forecast.fitting import fit  # imports PyMC: seconds, which rivals need not pay
 
     with warnings.catch_warnings():
@@ -220,7 +147,7 @@ def _joint_fit(problem: Problem, model: str, seed: int) -> dict[str, Row]:
             "subset_mean": subset.mean() if known else np.nan,
             "subset_actual": np.average(problem.answers(name), weights=weight) if known else np.nan,
         }
-    return rows
+    return rows, {name: draws["score"].sel(benchmark=name).values for name in rows}
 
 
 def _failure(error: Exception, actual: float) -> Row:
@@ -238,13 +165,15 @@ def backtest(
     random_seed: int = 0,
     progressbar: bool = True,
     out: str | Path | None = None,
+    indexes: Sequence[Index] = (),
 ) -> pd.DataFrame:
     """Forecast the `targets` largest models of every benchmark and family, and score that.
 
-    Returns `COLUMNS`, one row per benchmark, target and method. The other arguments are those of
-    `run`.
+    Returns `COLUMNS`, one row per benchmark or index, target and method. The other arguments are
+    those of `run`.
     """
-    return run(problems(evidence, targets), methods, executor, random_seed, progressbar, out)
+    made = problems(evidence, targets)
+    return run(made, methods, executor, random_seed, progressbar, out, indexes)
 
 
 def run(
@@ -254,6 +183,7 @@ def run(
     random_seed: int = 0,
     progressbar: bool = True,
     out: str | Path | None = None,
+    indexes: Sequence[Index] = (),
 ) -> pd.DataFrame:
     """All methods on all problems: `COLUMNS`, in the order of problems and methods.
 
@@ -263,19 +193,35 @@ def run(
         out: a folder. Rows are kept in its backtest.csv as they finish, and those that it has
             already (same problem, method, seed and evidence; failures too) are not run again.
             A change of a method under the same name goes unnoticed: use a new folder.
+        indexes: over benchmarks of the problems. A problem that lacks one of its benchmarks has no
+            row of an index.
 
     Raises:
-        ValueError: an unknown method, two problems of one id, or a foreign backtest.csv.
+        ValueError: an unknown method, two problems of one id, a foreign backtest.csv, or an index
+            that `Index.shares` refuses or no problem has.
     """
     for method in methods:
         if method not in RIVALS:
             load_spec(method)
     if len({problem.id for problem in problems}) < len(problems):
         raise ValueError("expected problems with different ids, got one twice; rename it")
+    sets = [list(problem.evidence.benchmarks) for problem in problems]
+    full = in_full(indexes, list(dict.fromkeys(name for names in sets for name in names)))
+    for index in full:
+        if not any(index in complete(full, names) for names in sets):
+            raise ValueError(
+                f"index {index.name!r}: expected a target with results on all its benchmarks, got "
+                f"none; {list(index.benchmarks)} have no target in common"
+            )
     file = Path(out) / "backtest.csv" if out is not None else None
     done = _read(file) if file is not None and file.exists() else {}
     tasks = {
-        (problem.id, method, random_seed, problem.evidence.digest): (problem, method, random_seed)
+        (problem.id, method, random_seed, _digest(problem, full)): (
+            problem,
+            method,
+            random_seed,
+            full,
+        )
         for problem in problems
         for method in methods
     }
@@ -288,7 +234,9 @@ def run(
 
 
 def _run_all(
-    tasks: dict[Key, tuple[Problem, str, int]], executor: Executor | None, progressbar: bool
+    tasks: dict[Key, tuple[Problem, str, int, tuple[Index, ...]]],
+    executor: Executor | None,
+    progressbar: bool,
 ) -> Iterator[tuple[Key, list[Row]]]:
     """Results as they finish. When the caller stops, tasks that have not begun are cancelled."""
     from rich.console import Console
@@ -354,9 +302,22 @@ def _read(file: Path) -> dict[Key, list[Row]]:
 
 
 def scores(rows: pd.DataFrame) -> pd.DataFrame:
-    """`scoring.score_table` of the forecasts that were made; failures are left out."""
-    made = rows[rows["crps"].notna()]
+    """`scoring.score_table` of the forecasts of benchmarks that were made; failures are left out.
+
+    `energy_score`, in points, is the mean over problems with several benchmarks.
+    """
+    made = rows[rows["crps"].notna() & (rows["kind"] == "benchmark")]
     if made.empty:
         reasons = rows["error"].unique()[:3]
         raise ValueError(f"expected forecasts to score, got none: {'; '.join(reasons)}")
-    return score_table(made)
+    joint = made.drop_duplicates(["problem", "method", "seed"])
+    joint = pd.concat([joint, joint.assign(family="pooled")])
+    energy = 100 * joint.groupby(["family", "method"])["energy_score"].mean()
+    return score_table(made).join(energy, on=["family", "method"])
+
+
+def index_scores(rows: pd.DataFrame) -> pd.DataFrame:
+    """`scoring.score_table` of the forecasts of indexes, one row per index and method."""
+    made = rows[rows["crps"].notna() & (rows["kind"] == "index")]
+    table = score_table(made.assign(family=made["benchmark"])).rename(columns={"family": "index"})
+    return table[table["index"].isin(made["benchmark"].unique())]

@@ -4,6 +4,10 @@
     log score   = log f(y)                                 higher is better, in nats
     PIT         = P(X < y) + P(X = y) / 2                  uniform when the forecast is calibrated
 
+and of a joint forecast of n scores, with the root mean square |x|^2 = sum_j x_j^2 / n,
+
+    energy score = E|X - y| - E|X - X'| / 2                lower is better (same reference, eq. 22)
+
 with X, X' independent draws of the forecast F and y the outcome. The CRPS of a point forecast is
 its absolute error (Gneiting and Raftery 2007, eq. 21). `crps` is the *fair* estimator (Ferro 2014):
 the pairs of E|X - X'| exclude a draw with itself, so that its expectation does not depend on the
@@ -61,6 +65,23 @@ def crps(draws: ArrayLike, actual: ArrayLike) -> Array:
     # sum_{i<j} (x_(j) - x_(i)) = sum_k (2k - m - 1) x_(k), k = 1..m
     weight = 2.0 * np.arange(1, m + 1) - m - 1
     return error - np.tensordot(weight, np.sort(x, axis=0), axes=1) / (m * (m - 1))
+
+
+def energy_score(draws: ArrayLike, actual: ArrayLike) -> float:
+    """Energy score of a joint forecast, the fair estimator; with n = 1 it is the CRPS.
+
+    Args:
+        draws: (draw, n), each row a draw of all n scores together; at most 1,000 rows, evenly
+            spaced, are compared with each other.
+        actual: (n,).
+    """
+    from scipy.spatial.distance import pdist
+
+    x, y = _checked(draws, actual)
+    root = np.sqrt(x.shape[1])
+    error = np.linalg.norm(x - y, axis=1).mean() / root
+    few = x[np.arange(min(len(x), 1000)) * len(x) // min(len(x), 1000)]
+    return float(error - (pdist(few).mean() / root / 2 if len(few) > 1 else 0.0))
 
 
 def log_score(draws: ArrayLike, actual: ArrayLike) -> Array:

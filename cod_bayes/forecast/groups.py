@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -91,6 +92,15 @@ def add_items(
     }
     tree["items"] = xr.DataTree(xr.Dataset(items, {"item": item}))
     tree["anchors"] = xr.DataTree(anchors_of(evidence, weights, assumed_trials))
+
+
+def number_of_items(tree: xr.DataTree, names: Sequence[str]) -> np.ndarray:
+    """Items of each benchmark; the trials of the largest ladder model where it is known by one
+    score. (benchmark,)"""
+    constant = tree["constant_data"].to_dataset()
+    of = tree["items"]["benchmark_of_item"].values if "items" in tree.children else np.empty(0)
+    n = np.array([np.count_nonzero(of == name) for name in names], float)
+    return np.where(n > 1, n, constant["trials"].sel(benchmark=list(names)).values)
 
 
 def counted(predictable: np.ndarray) -> np.ndarray:

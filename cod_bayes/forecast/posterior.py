@@ -14,10 +14,10 @@ import pandas as pd
 import xarray as xr
 
 from cod_bayes.forecast.curves import Curves
-from cod_bayes.forecast.groups import counted, ladder_of_tree
+from cod_bayes.forecast.groups import counted, ladder_of_tree, number_of_items
 from cod_bayes.forecast.mapping import Mapping
 from cod_bayes.forecast.outlook import LIKELY, Forecast
-from cod_bayes.forecast.target import Target, random_walk
+from cod_bayes.forecast.target import Target, random_walk, stream
 from cod_bayes.model.ladder import LadderData
 from cod_bayes.model.spec import Spec
 from cod_bayes.model.variables import CURVE, DIMS, SHOCKS
@@ -193,7 +193,8 @@ class Fit:
 
         Returns:
             As `Forecast.draws`; `subset_score` is NaN where a benchmark has several clusters and
-            none is predictable in any draw.
+            none is predictable in any draw. Draws do not depend on what else is asked for, except
+            for the other computes of `one_run`.
         """
         compute = np.atleast_1d(np.asarray(compute, float))
         if not (np.isfinite(compute).all() and (compute > 0).all()):
@@ -222,10 +223,24 @@ class Fit:
         dims = ("chain", "draw", "benchmark", "compute")
         coords: dict[str, Any] = {"chain": p["chain"], "draw": p["draw"]}
         coords |= {"benchmark": names, "compute": compute}
-        draws = xr.Dataset({"score": (dims, score), "subset_score": (dims, subset)}, coords)
-        return draws.assign(
-            predictable_share=("benchmark", share), p_predictable=("benchmark", likeliest)
+        return xr.Dataset(
+            {
+                "score": (dims, score),
+                "subset_score": (dims, subset),
+                "predictable_share": ("benchmark", share),
+                "p_predictable": ("benchmark", likeliest),
+                "items": ("benchmark", number_of_items(self.idata, names)),
+                "target": (("chain", "draw"), self._targets(count).reshape(shape[:2])),
+            },
+            coords,
+            {"random_seed": int(self.idata.attrs["random_seed"])},
         )
+
+    def _targets(self, draws: int) -> np.ndarray:
+        """The number of each draw's target model, which with the seed determines what benchmarks
+        share. Fits have different orders: samplers with one seed take similar steps. (draw,)"""
+        seed = int(self.idata.attrs["random_seed"])
+        return np.random.default_rng([seed, 6, *map(stream, self.benchmarks)]).permutation(draws)
 
     def _target(
         self,
@@ -245,21 +260,26 @@ class Fit:
         seed = int(self.idata.attrs["random_seed"])
         model = [model_seed] if model_seed else []
         common = np.random.default_rng([seed, 1, *model]).standard_normal(draws)
-        rng = np.random.default_rng([seed, 2, b, *model])
+        common, number = common[self._targets(draws)], stream(self.benchmarks[b])
+        rng = np.random.default_rng([seed, 2, number, *model])
         have = len(self._shocks["sigma_delta"])
         at = slice(None) if have == draws else np.arange(draws) * have // draws
         value = {name: v[at] for name, v in self._shocks.items()}
         curves, weight, part = self._curves_of(b)
         x_ref, top = float(self._constant["x_ref"][b]), int(self._constant["top"][b])
-        delta = value["sigma_delta"][:, b] * rng.standard_normal(draws) - value["lead"][:, b]
+        sigma, shared = value["sigma_delta"][:, b], value["sigma_model"]
+        own = rng.standard_normal(draws)
         if len(self.benchmarks) > 1:
-            delta = delta + value["sigma_model"] * common - value["delta"][:, top]
+            delta = sigma * own + shared * common - value["delta"][:, top]
+        else:
+            delta = sigma * (sigma * own + shared * common) / np.hypot(sigma, shared)
+        delta = delta - value["lead"][:, b]
         away = np.log10(compute) - x_ref
         if continues:
             delta = np.zeros(draws)
         walk = rng.standard_normal(draws)[:, None] * np.sqrt(np.abs(away))
         if one_run:
-            walk = random_walk(away, draws, np.random.default_rng([seed, 5, b]))
+            walk = random_walk(away, draws, np.random.default_rng([seed, 5, number]))
         eps = rng.standard_normal((draws, len(weight))) * value["tau"][:, b, None]
         return Target(
             Curves({name: v[at] for name, v in curves.draws.items()}, curves.ahead),
@@ -269,7 +289,8 @@ class Fit:
             weight,
             part,
             float(self._constant["trials"][b]),
-            [seed, 4, b, *model],
+            self.spec.constants["evaluation_noise"],
+            [seed, 4, number, *model],
             self._mapping(b) if len(self._anchors(b)) else None,
         )
 
@@ -301,7 +322,8 @@ class Fit:
             subset += weight[k] * p / share * y
             rest += weight[k] * (1 - p) / (1 - share) * y
         scatter = self.spec.constants["mapping_scatter"]
-        rng = np.random.default_rng([int(self.idata.attrs["random_seed"]), 3, b])
+        seed = int(self.idata.attrs["random_seed"])
+        rng = np.random.default_rng([seed, 3, stream(self.benchmarks[b])])
         return Mapping.of(share, subset, rest, self._anchors(b), scatter, rng)
 
     def _anchors(self, b: int) -> np.ndarray:

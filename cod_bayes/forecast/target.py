@@ -27,12 +27,30 @@ where the two are further apart than they say (Birge 1932, The calculation of er
 of least squares), and where one cluster outweighs all others together: t stands for the correlation
 of the two's errors. With one cluster it is 1, and the mean as wide as either. The subset moves by
 as many radians as its benchmark would without anchors, as far as a rest between 0 and 1 allows.
-Scores get the noise of being measured on as many trials as the largest ladder model was, n; a mean
-with weights v has that of n (sum_k weight_k v_k)^2 / sum_k weight_k v_k^2.
+
+Scores get the noise of an evaluation on as many trials as the largest ladder model had, n:
+
+    measured = sin^2(arcsin sqrt score + e sqrt(1 / (4 n) + evaluation_noise^2)),   e ~ N(0, 1)
+
+a mean with weights v has the noise of n (sum_k weight_k v_k)^2 / sum_k weight_k v_k^2 trials. The
+normal e is one per draw and benchmark, the same at all computes; the predictable subset has one of
+its own, except where it is the whole benchmark.
+
+Draw i of every benchmark is of the same target model. Benchmarks share delta*; all else is their
+own, and comes from a stream of random numbers that the fit's seed and the benchmark's name
+determine. So a benchmark's draws at one compute do not depend on the other computes and benchmarks
+that are forecast with it. Where a ladder has one benchmark, the model does not tell delta* from
+delta_b*. Their sum then has the standard deviation sigma_delta, split as the two scales say:
+
+    delta* + delta_b* = sigma_delta (sqrt(r) N(0, 1) + sqrt(1 - r) N(0, 1)),
+    r = sigma_model^2 / (sigma_model^2 + sigma_delta^2)
+
+so that benchmarks fitted apart can be joined (`cod_bayes.forecast.outlook.join`).
 """
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,7 +70,8 @@ class Target:
         curves: of the clusters; x: (draw, compute) effective, in decades from x_b.
         omega: (draw, compute); eps: (draw, cluster).
         weight: (cluster,) share of items; counted: (cluster,) in the predictable subset.
-        trials: of the evaluation; inf: endless ones, the score without noise.
+        trials: of the evaluation; evaluation_noise: radians, whatever the trials.
+        seed: of the evaluation's noise.
         mapping: None where no anchor has been seen.
     """
 
@@ -63,6 +82,7 @@ class Target:
     weight: np.ndarray
     counted: np.ndarray
     trials: float
+    evaluation_noise: float
     seed: list[int]
     mapping: Mapping | None
 
@@ -102,15 +122,16 @@ class Target:
 
     def measured(self, score: np.ndarray, counted: np.ndarray) -> np.ndarray:
         """With the noise of an evaluation on the same items and trials, each cluster counted with
-        its own of these weights."""
-        if not (counted > 0).any() or not np.isfinite(self.trials):
+        its own of these weights. (draw, compute)"""
+        n = self.trials * effective_share(self.weight, counted)
+        if not n > 0:
             return score
-        n = max(round(self.trials * worth(self.weight, counted)), 1)
-        rng = np.random.default_rng([*self.seed, n])  # the subset's noise owes the rest nothing
-        return rng.binomial(n, np.clip(score, 0, 1)) / n
+        subset = [] if np.ptp(counted) == 0 else [1]
+        e = np.random.default_rng([*self.seed, *subset]).standard_normal(len(score))
+        return shift(score, e[:, None] * np.sqrt(0.25 / max(n, 1.0) + self.evaluation_noise**2))
 
 
-def worth(weight: np.ndarray, counted: np.ndarray) -> float:
+def effective_share(weight: np.ndarray, counted: np.ndarray) -> float:
     """The share of all trials whose plain mean is as noisy as one with these weights (Kish 1965,
     Survey sampling, 11.7), of clusters that hold these shares of the items; 0 where none counts."""
     squares = weight @ counted**2
@@ -125,6 +146,11 @@ def random_walk(away: np.ndarray, draws: int, rng: np.random.Generator) -> np.nd
         steps = np.diff(np.abs(away[at]), prepend=0.0)
         walk[:, at] = np.cumsum(rng.standard_normal((draws, len(at))) * np.sqrt(steps), axis=1)
     return walk
+
+
+def stream(name: str) -> int:
+    """A benchmark's number among the seeds of random streams, whatever its place in a fit."""
+    return zlib.crc32(name.encode())
 
 
 def mean_of(clusters: np.ndarray, whole: np.ndarray, alike: float) -> np.ndarray:

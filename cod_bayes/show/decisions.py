@@ -135,7 +135,7 @@ def reliability_figure(rows: pd.DataFrame) -> Figure:
     A central interval of level p holds the outcome where |PIT - 1/2| <= p / 2.
     """
     lines = ["-", "--", ":"]  # of all colours, before the next
-    made = rows[rows["crps"].notna()]
+    made = rows[rows["crps"].notna() & (rows["kind"] == "benchmark")]
     methods = list(made["method"].unique())
     figure, axes = panels(len(methods) + 1)
     nominal = np.linspace(0, 1, 101)

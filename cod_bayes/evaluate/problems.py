@@ -1,0 +1,129 @@
+"""Targets to forecast, each from the ladder below it.
+
+For every benchmark and family of an evidence, models ordered by compute, C_1 < C_2 < ... < C_n,
+
+    problem k:  forecast the score of model n - k from models 1 .. n - k - 1      k = 0 .. K - 1
+
+(a rolling origin: models larger than the target are left out), as long as three different computes
+remain below the target. Anchors and models of unknown compute take no part; targets with results
+are models like the others. The score is the mean rate over the items that the target answered, and
+only these items are forecast. Benchmarks with the same target make one problem.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from cod_bayes.evidence.record import Evidence, read_table
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+_FEWEST_COMPUTES = 3  # below a target
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One target to forecast, on one or more benchmarks, from the ladder below it.
+
+    `evidence` has the ladder and that one target, with its results; `family` is the heading of the
+    problem in score tables.
+    """
+
+    id: str
+    family: str
+    evidence: Evidence
+
+    def __post_init__(self) -> None:
+        if (count := int((self.evidence.models["role"] == "target").sum())) != 1:
+            raise ValueError(
+                f"problem {self.id!r}: expected one target, got {count}; make a problem of each"
+            )
+
+    @property
+    def target(self) -> str:
+        models = self.evidence.models
+        return str(models.index[models["role"] == "target"][0])
+
+    @property
+    def compute(self) -> float:
+        """Compute of the target, FLOPs."""
+        return float(self.evidence.models.loc[self.target, "compute"])
+
+    def answers(self, benchmark: str) -> xr.DataArray:
+        """The target's rates (item,)."""
+        return self.evidence.benchmarks[benchmark]["rate"].sel(model=self.target)
+
+    def items(self, benchmark: str) -> float:
+        """Items that the target answered; its trials where the benchmark is known by one score."""
+        answered = int(self.answers(benchmark).notnull().sum())
+        trials = self.evidence.benchmarks[benchmark]["n_trials"].sel(model=self.target)
+        return float(trials.sum()) if answered == 1 else float(answered)
+
+    def actual(self, benchmark: str) -> float:
+        """The target's score."""
+        return float(self.answers(benchmark).mean())
+
+
+def problems(evidence: Evidence, targets: int = 2) -> list[Problem]:
+    """The rolling origin of every benchmark and family: see the module.
+
+    Each of `Evidence.single_scores` is a problem of its own. The other benchmarks of a target make
+    one problem.
+
+    Raises:
+        ValueError: `targets` below 1, or no ladder that is long enough for a target.
+    """
+    if targets < 1:
+        raise ValueError(f"expected at least 1 target, got {targets}")
+    models = evidence.models
+    models = models[np.isfinite(models["compute"]) & (models["role"] != "anchor")]
+    benchmarks: dict[str, list[str]] = {}  # by target
+    for name, data in evidence.benchmarks.items():
+        measured = models[models.index.isin(data["model"].values)]
+        for _, family in measured.groupby("family", sort=False):
+            long_enough = [
+                target
+                for target, compute in family["compute"].items()
+                if family["compute"][family["compute"] < compute].nunique() >= _FEWEST_COMPUTES
+            ]
+            for target in long_enough[-targets:]:
+                benchmarks.setdefault(str(target), []).append(name)
+    if not benchmarks:
+        raise ValueError(
+            f"expected a family of at least {_FEWEST_COMPUTES + 1} models of different compute on "
+            "one benchmark, got none; a backtest needs three models below the one it hides"
+        )
+    table = evidence.to_table()
+    largest_first = models.loc[models.index.isin(benchmarks)].iloc[::-1]
+    alone = set(evidence.single_scores)
+    made = []
+    for target in largest_first.sort_values("family", kind="stable").index:
+        names = benchmarks[str(target)]
+        if together := [name for name in names if name not in alone]:
+            made.append(_problem(table, str(target), together))
+        for name in [name for name in names if name in alone]:
+            one = _problem(table, str(target), [name])
+            made.append(replace(one, id=f"{one.id}/{name}"))
+    return made
+
+
+def _problem(table: pd.DataFrame, target: str, benchmarks: list[str]) -> Problem:
+    of_target = table["model"] == target
+    first = table[of_target].iloc[0]
+    family, compute = str(first["family"]), first["compute"]
+    answered = pd.MultiIndex.from_frame(table.loc[of_target, ["benchmark", "item"]])
+    kept = (table["family"] == family) & (table["role"] != "anchor")
+    kept &= of_target | (table["compute"] < compute)
+    kept &= table["benchmark"].isin(benchmarks)
+    kept &= pd.MultiIndex.from_frame(table[["benchmark", "item"]]).isin(answered)
+    role = np.where(of_target, "target", "ladder")
+    with warnings.catch_warnings():  # reading the whole evidence has given these warnings already
+        warnings.simplefilter("ignore")
+        evidence = read_table(table.assign(role=role)[kept])
+    return Problem(f"{family}/{target}", family, evidence)
