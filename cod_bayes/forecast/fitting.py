@@ -294,9 +294,14 @@ class Fit:
         away = np.log10(compute) - x_ref
         if continues:
             delta = np.zeros(draws)
-        walk = rng.standard_normal(draws)[:, None] * np.sqrt(np.abs(away))
+        # Of omega, a part is common to all benchmarks, of other fits of this seed as well.
+        common = np.random.default_rng([seed, 6, *model]).standard_normal(draws)
+        walks = [v[:, None] * np.sqrt(np.abs(away)) for v in (common, rng.standard_normal(draws))]
         if one_run:
-            walk = random_walk(away, draws, np.random.default_rng([seed, 5, b]))
+            seeds = [seed, 7], [seed, 5, b]
+            walks = [random_walk(away, draws, np.random.default_rng(of)) for of in seeds]
+        share = self.spec.constants["shared_omega"]
+        walk = np.sqrt(share) * walks[0] + np.sqrt(1 - share) * walks[1]
         eps = rng.standard_normal((draws, len(weight))) * value["tau"][:, b, None]
         return Target(
             {name: v[at] for name, v in curve.items()},
