@@ -25,7 +25,7 @@ from cod_bayes.model.ladder import (
 from cod_bayes.model.spec import load_spec
 from cod_bayes.model.statement import build
 from cod_bayes.sampling.density import Density
-from cod_bayes.sampling.kernels import N_GLOBAL
+from cod_bayes.sampling.kernels import N_GLOBAL, PER_BENCHMARK
 
 SPEC = load_spec("cod")
 
@@ -76,11 +76,11 @@ def points(data, n, spread=0.6, seed=5):
 def as_values(data, theta):
     """The coordinates under the names of the PyMC model's value variables."""
     B, M, K = len(data.benchmark), len(data.model), len(data.cluster)
-    names = ["mu_eta", "mu_beta", "mu_omega", "sigma_eta_log__", "sigma_beta_log__"]
-    names += ["sigma_model_log__"]
+    names = ["mu_omega", "sigma_eta_log__", "sigma_beta_log__", "sigma_model_log__"]
     value = dict(zip(names, theta[:N_GLOBAL], strict=True))
-    blocks = {"raw_delta": M, "tau_log__": B, "spread_omega_log__": B, "nu_log__": B}
-    blocks |= {"sigma_gamma_log__": B, "sigma_delta_log__": B, "raw_lead": B, "probit_kept": K, "probit_y": K, "probit_s": K, "probit_phi": K}
+    blocks = {"raw_delta": M, "mu_eta": B, "mu_beta": B}
+    blocks |= {f"{name}_log__": B for name in PER_BENCHMARK[2:]} | {"raw_lead": B}
+    blocks |= {f"probit_{name}": K for name in ("kept", "y", "s", "phi")}
     parts = np.split(theta[N_GLOBAL:], np.cumsum(list(blocks.values()))[:-1])
     return value | dict(zip(blocks, parts, strict=True))
 

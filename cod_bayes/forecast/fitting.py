@@ -282,7 +282,7 @@ class Fit:
         own = np.random.default_rng([seed, 1, *model]).standard_normal(draws)
         rng = np.random.default_rng([seed, 2, b, *model])
         c = self.idata["constant_data"].to_dataset()
-        have = len(self._value["mu_eta"])
+        have = len(self._value["mu_omega"])
         at = slice(None) if have == draws else np.arange(draws) * have // draws
         value = {name: v[at] for name, v in self._value.items()}
         curve, weight, counted = _own(self, b)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 from scipy import stats
 
-from cod_bayes.model.ladder import CURVE, LadderData, accuracy, answer_loss, floor_prior
+from cod_bayes.model.ladder import CURVE, GLOBAL, LadderData, accuracy, answer_loss, floor_prior
 from cod_bayes.model.spec import Spec
 
 Draws = Mapping[str, np.ndarray]
@@ -24,7 +24,7 @@ def prior_draws(
     """Parameters from the prior, each (draw, dim)."""
     value = {}
     for name, prior in spec.priors.items():
-        own = name in ("tau", "spread_omega", "nu", "sigma_gamma", "sigma_delta")
+        own = name not in GLOBAL
         dims = (draws, len(data.benchmark)) if own else (draws,)
         normal = rng.normal(prior.mu, prior.sigma, dims)
         value[name] = normal if prior.family == "normal" else np.exp(normal)
@@ -34,15 +34,11 @@ def prior_draws(
     value["lead"] = value["sigma_delta"] * rng.standard_normal(
         (draws, len(data.benchmark))
     )
-    shared, between = spec.mean_variances(several)
-    for i, name in enumerate(("eta", "beta")):
-        mu, prior = value[f"mu_{name}"], spec.priors[f"mu_{name}"]
-        value[f"mu_{name}"] = mu = prior.mu + np.sqrt(shared[i]) / prior.sigma * (mu - prior.mu)
-        mean = mu + np.sqrt(between[i]) * rng.standard_normal((len(data.benchmark), draws))
-        value[name] = rng.normal(mean[data.of_cluster], value[f"sigma_{name}"], (K, draws)).T
-    value["beta"] = np.exp(value["beta"])
+    of = data.of_cluster
+    value["eta"] = rng.normal(value["mu_eta"][:, of], value["sigma_eta"][:, None])
+    value["beta"] = np.exp(rng.normal(value["mu_beta"][:, of], value["sigma_beta"][:, None]))
     capped = rng.random((draws, K)) < spec.constants["capped_share"]
-    few = value["sigma_gamma"][:, data.of_cluster]
+    few = value["sigma_gamma"][:, of]
     mean = np.where(capped, spec.constants["capped_loss"], few)
     value["gamma"] = rng.exponential(mean)
     value["g"] = rng.beta(*floor_prior(data.chance, spec.constants["chance_items"]), (draws, K))
@@ -52,44 +48,26 @@ def prior_draws(
 def log_prior(spec: Spec, data: LadderData, p: Draws) -> dict[str, np.ndarray]:
     """Log density of each parameter under its prior, in the shape of the parameter."""
     value = {}
-    shared, between = spec.mean_variances(len(data.benchmark) > 1)
-    means = dict(zip(("mu_eta", "mu_beta"), np.sqrt(shared), strict=True))
     spread = p["sigma_omega"] / np.exp(p["mu_omega"])[..., None]
     for name, prior in spec.priors.items():
         at = spread if name == "spread_omega" else p[name]
-        sd = means.get(name, prior.sigma)
         if prior.family == "normal":
-            value[name] = stats.norm.logpdf(at, prior.mu, sd)
+            value[name] = stats.norm.logpdf(at, prior.mu, prior.sigma)
         else:
             value[name] = stats.lognorm.logpdf(at, prior.sigma, scale=np.exp(prior.mu))
     of = data.of_cluster
-    value["eta"] = _given_earlier(p["eta"], of, p["mu_eta"], p["sigma_eta"], between[0])
+    each = {name: np.asarray(p[name])[..., of] for name in ("mu_eta", "mu_beta", "sigma_gamma")}
+    each |= {name: np.asarray(p[name])[..., None] for name in ("sigma_eta", "sigma_beta")}
+    value["eta"] = stats.norm.logpdf(p["eta"], each["mu_eta"], each["sigma_eta"])
     log_beta = np.log(p["beta"])
-    value["beta"] = _given_earlier(log_beta, of, p["mu_beta"], p["sigma_beta"], between[1])
-    value["beta"] = value["beta"] - log_beta
+    value["beta"] = stats.norm.logpdf(log_beta, each["mu_beta"], each["sigma_beta"]) - log_beta
     capped, loss = (spec.constants[name] for name in ("capped_share", "capped_loss"))
-    few = np.log1p(-capped) + stats.expon.logpdf(p["gamma"], scale=np.asarray(p["sigma_gamma"])[..., of])
+    few = np.log1p(-capped) + stats.expon.logpdf(p["gamma"], scale=each["sigma_gamma"])
     many = np.log(capped) + stats.expon.logpdf(p["gamma"], scale=loss)
     value["gamma"] = np.logaddexp(few, many)
     value["g"] = stats.beta.logpdf(
         p["g"], *floor_prior(data.chance, spec.constants["chance_items"])
     )
-    return value
-
-
-def _given_earlier(
-    at: np.ndarray, of: np.ndarray, mu: np.ndarray, sd: np.ndarray, between: float
-) -> np.ndarray:
-    """Log density of each cluster's value given those of its benchmark's earlier clusters, where
-    the benchmark's mean ~ N(mu, sqrt between) is integrated out. (..., cluster)"""
-    value = np.empty(at.shape)
-    for k in range(at.shape[-1]):
-        if k == 0 or of[k] != of[k - 1]:
-            mean, variance = mu, between + 0 * sd
-        wide = variance + sd**2
-        value[..., k] = stats.norm.logpdf(at[..., k], mean, np.sqrt(wide))
-        mean = mean + variance / wide * (at[..., k] - mean)
-        variance = variance * sd**2 / wide
     return value
 
 

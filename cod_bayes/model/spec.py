@@ -29,8 +29,6 @@ _PRIORS = {
 _CONSTANTS = (
     "capped_share",
     "capped_loss",
-    "shared_level",
-    "shared_slope",
     "shared_omega",
     "chance_items",
     "nu_ratio_cluster",
@@ -78,14 +76,6 @@ class Spec:
     def normal_priors(self, names: Iterable[str]) -> np.ndarray:
         """mu and sigma of each, of the parameter or of its logarithm. (name, 2)"""
         return np.array([[self.priors[name].mu, self.priors[name].sigma] for name in names])
-
-    def mean_variances(self, several: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Of mu_eta and mu_beta, (2,) each: the variance of what all benchmarks share, and of each
-        benchmark's mean around it. Their sum is the prior's: one benchmark has it all."""
-        variance = self.normal_priors(("mu_eta", "mu_beta"))[:, 1] ** 2
-        names = ("shared_level", "shared_slope")
-        share = np.array([self.constants[name] if several else 1.0 for name in names])
-        return share * variance, (1 - share) * variance
 
 
 def load_spec(model: str | Path) -> Spec:
