@@ -76,7 +76,7 @@ def points(data, n, spread=0.6, seed=5):
 def as_values(data, theta):
     """The coordinates under the names of the PyMC model's value variables."""
     B, M, K = len(data.benchmark), len(data.model), len(data.cluster)
-    names = ["mu_omega", "sigma_eta_log__", "sigma_beta_log__", "sigma_model_log__"]
+    names = ["mu_omega", "sigma_model_log__"]
     value = dict(zip(names, theta[:N_GLOBAL], strict=True))
     blocks = {"raw_delta": M, "mu_eta": B, "mu_beta": B}
     blocks |= {f"{name}_log__": B for name in PER_BENCHMARK[2:]} | {"raw_lead": B}

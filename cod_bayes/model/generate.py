@@ -35,8 +35,8 @@ def prior_draws(
         (draws, len(data.benchmark))
     )
     of = data.of_cluster
-    value["eta"] = rng.normal(value["mu_eta"][:, of], value["sigma_eta"][:, None])
-    value["beta"] = np.exp(rng.normal(value["mu_beta"][:, of], value["sigma_beta"][:, None]))
+    value["eta"] = rng.normal(value["mu_eta"][:, of], value["sigma_eta"][:, of])
+    value["beta"] = np.exp(rng.normal(value["mu_beta"][:, of], value["sigma_beta"][:, of]))
     capped = rng.random((draws, K)) < spec.constants["capped_share"]
     few = value["sigma_gamma"][:, of]
     mean = np.where(capped, spec.constants["capped_loss"], few)
@@ -56,8 +56,8 @@ def log_prior(spec: Spec, data: LadderData, p: Draws) -> dict[str, np.ndarray]:
         else:
             value[name] = stats.lognorm.logpdf(at, prior.sigma, scale=np.exp(prior.mu))
     of = data.of_cluster
-    each = {name: np.asarray(p[name])[..., of] for name in ("mu_eta", "mu_beta", "sigma_gamma")}
-    each |= {name: np.asarray(p[name])[..., None] for name in ("sigma_eta", "sigma_beta")}
+    shared = ("mu_eta", "sigma_eta", "mu_beta", "sigma_beta", "sigma_gamma")
+    each = {name: np.asarray(p[name])[..., of] for name in shared}
     value["eta"] = stats.norm.logpdf(p["eta"], each["mu_eta"], each["sigma_eta"])
     log_beta = np.log(p["beta"])
     value["beta"] = stats.norm.logpdf(log_beta, each["mu_beta"], each["sigma_beta"]) - log_beta

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-GLOBAL = ("mu_omega", "sigma_eta", "sigma_beta", "sigma_model")  # of all benchmarks
+GLOBAL = ("mu_omega", "sigma_model")  # of all benchmarks
 CURVE = ("eta", "beta", "gamma", "g")
-_OF_BENCHMARK = ("mu_eta", "mu_beta", "tau", "nu", "sigma_omega", "sigma_gamma", "sigma_delta", "lead")
+_OF_BENCHMARK = ("mu_eta", "sigma_eta", "mu_beta", "sigma_beta", "sigma_gamma")
+_OF_BENCHMARK += ("tau", "nu", "sigma_omega", "sigma_delta", "lead")
 DIMS = {name: ("benchmark",) for name in _OF_BENCHMARK}
 DIMS |= {"delta": ("model",)} | {name: ("cluster",) for name in CURVE}
 PROBIT = (1.5976, 0.070566)

@@ -9,12 +9,13 @@ of the PyMC model.
 
 Coordinates, in this order (B benchmarks, M models, K clusters):
 
-    mu_omega, log sigma_eta, log sigma_beta, log sigma_model, raw_delta (M),
-    mu_eta (B), mu_beta (B), log tau (B), log spread_omega (B), log nu (B), log sigma_gamma (B),
-    log sigma_delta (B), raw_lead (B), probit kept (K), probit y (K), probit s (K), probit phi (K)
+    mu_omega, log sigma_model, raw_delta (M),
+    mu_eta (B), mu_beta (B), log sigma_eta (B), log sigma_beta (B), log sigma_gamma (B),
+    log sigma_delta (B), log tau (B), log spread_omega (B), log nu (B), raw_lead (B),
+    probit kept (K), probit y (K), probit s (K), probit phi (K)
 
-Given what all benchmarks share, the first 4 + M, benchmarks are independent: a benchmark's block is
-its eight coordinates and those of its clusters.
+Given what all benchmarks share, the first 2 + M, benchmarks are independent: a benchmark's block is
+its ten coordinates and those of its clusters.
 
 A probit (`cod_bayes.model.ladder.share`) where a logit is usual: the tail towards 0, where data say
 nothing, is then lighter than an exponential's.
@@ -139,30 +140,20 @@ class Density:
         parts = np.split(theta, np.cumsum(sizes)[:-1], axis=-1)
         value = dict(zip(GLOBAL, (part[..., 0] for part in parts[:N_GLOBAL]), strict=True))
         value = {k: v if k.startswith("mu") else np.exp(v) for k, v in value.items()}
-        raw, mu_eta, mu_beta, log_tau, log_spread, log_nu, log_gamma, log_delta, lead, *probits = (
-            parts[N_GLOBAL:]
-        )
+        raw, *own = parts[N_GLOBAL:]
+        probits, raw_lead = own[N_OWN:], own[N_OWN - 1]
+        each = dict(zip(PER_BENCHMARK, own, strict=False))
+        each = {k: v if k.startswith("mu") else np.exp(v) for k, v in each.items()}
         top, of_cluster, lean = self.data.top, self.data.of_cluster, self.data.lean
-        nu = self.data.nu_ratio * np.exp(log_nu[..., of_cluster])
-        lead = np.exp(log_delta) * lead
+        nu = self.data.nu_ratio * each["nu"][..., of_cluster]
+        lead = each["sigma_delta"] * raw_lead
         delta = float(self.several) * value["sigma_model"][..., None] * raw
         trend = delta @ lean.T - (delta[..., top] + lead) * lean.sum(axis=1)
         curves = curves_of(probits, nu, self.data.below[1] * np.exp(trend[..., of_cluster]))
-        return (
-            value
-            | {
-                "mu_eta": mu_eta,
-                "mu_beta": mu_beta,
-                "tau": np.exp(log_tau),
-                "nu": np.exp(log_nu),
-                "sigma_omega": np.exp(value["mu_omega"][..., None] + log_spread),
-                "sigma_gamma": np.exp(log_gamma),
-                "sigma_delta": np.exp(log_delta),
-                "lead": lead,
-                "delta": delta,
-            }
-            | dict(zip(CURVE, curves, strict=True))
-        )
+        spread = each.pop("spread_omega")
+        value["sigma_omega"] = np.exp(value["mu_omega"])[..., None] * spread
+        value |= each | {"lead": lead, "delta": delta}
+        return value | dict(zip(CURVE, curves, strict=True))
 
     @property
     def blocks(self) -> list[np.ndarray]:

@@ -27,11 +27,13 @@ PER_CLUSTER = 4  # coordinates of a cluster
 PER_BENCHMARK = (
     "mu_eta",
     "mu_beta",
+    "sigma_eta",
+    "sigma_beta",
+    "sigma_gamma",
+    "sigma_delta",
     "tau",
     "spread_omega",
     "nu",
-    "sigma_gamma",
-    "sigma_delta",
 )
 N_SCALES = len(PER_BENCHMARK)
 N_OWN = N_SCALES + 1  # coordinates of a benchmark beside its clusters': these and its lead
@@ -241,7 +243,7 @@ WR, WRR, WS, WSS, WSR = _ROWS[41:46]  # with W, what sums over clusters are take
 DX, TAU2, MEAN_GAMMA = _ROWS[46:49]  # the benchmark's, as T_H .. T_SFR
 T_H, T_A, T_C, T_SF = _ROWS[49:53]
 T_SFR, BY_DX, _END = MEAN_GAMMA, WR, _ROWS[53]
-MU_ETA, MU_BETA = T_H, T_A  # of the curves' priors
+MU_ETA, MU_BETA, OVER_S_ETA, OVER_S_BETA = T_H, T_A, T_C, T_SF  # of the curves' priors
 S_ETA, S_BETA, S_GAMMA = WR, WRR, WS  # of the curves' priors, before there is a model
 _SUMS = 6
 _FEW = 16  # models whose variances are multiplied: the product stays a normal number
@@ -358,7 +360,7 @@ def _one_less(v, e):
 
 
 @numba.njit(**FAST)
-def _curves(blocks, s_eta, s_beta, capped, s_capped):
+def _curves(blocks, capped, s_capped):
     """Coordinates to curves, with the clusters' own priors, Jacobians and their derivatives."""
     for j in range(len(blocks)):
         v = blocks[j]
@@ -393,14 +395,16 @@ def _curves(blocks, s_eta, s_beta, capped, s_capped):
             log_g = log_y + log_k + log_not_s
             log_p += v[FLOOR_A + i] * log_g + (v[FLOOR_B + i] - 1) * log_not_g - v[FLOOR_NORM + i]
             # log beta ~ N(mu_beta, sigma_beta)
-            d = (log_fall - log(v[WAY + i]) - v[MU_BETA + i]) / s_beta
+            over_s = v[OVER_S_BETA + i]
+            d = (log_fall - log(v[WAY + i]) - v[MU_BETA + i]) * over_s
             log_p -= 0.5 * d * d
-            v[BY_LOG_BETA + i] = -d / s_beta
+            v[BY_LOG_BETA + i] = -d * over_s
             v[S_BETA + i] = d
             # eta ~ N(mu_eta, sigma_eta)
-            d = (eta - v[MU_ETA + i]) / s_eta
+            over_s = v[OVER_S_ETA + i]
+            d = (eta - v[MU_ETA + i]) * over_s
             log_p -= 0.5 * d * d
-            v[BY_ETA + i] = -d / s_eta
+            v[BY_ETA + i] = -d * over_s
             v[S_ETA + i] = d
             s_gamma = v[MEAN_GAMMA + i]
             # gamma: exponential of mean sigma_gamma; of a share `capped` of the clusters, s_capped
@@ -574,8 +578,9 @@ def log_density(theta, grad, sloped, x, top, first, start, lean, cells, fixed, p
     B, M, K, J = len(top), len(x), first[-1], len(fixed)
     i_raw = N_GLOBAL
     i_eta = i_raw + M
-    i_beta, i_tau, i_spread, i_nu = i_eta + B, i_eta + 2 * B, i_eta + 3 * B, i_eta + 4 * B
-    i_gamma, i_delta, i_lead = i_eta + 5 * B, i_eta + 6 * B, i_eta + 7 * B
+    i_beta, i_s_eta, i_s_beta, i_gamma = i_eta + B, i_eta + 2 * B, i_eta + 3 * B, i_eta + 4 * B
+    i_delta, i_tau, i_spread, i_nu = i_eta + 5 * B, i_eta + 6 * B, i_eta + 7 * B, i_eta + 8 * B
+    i_lead = i_eta + 9 * B
     i_curve = i_lead + B
     several, capped, s_capped, measured = constants
     grad[:] = 0.0
@@ -593,8 +598,7 @@ def log_density(theta, grad, sloped, x, top, first, start, lean, cells, fixed, p
         total -= 0.5 * theta[at] * theta[at] + 0.5 * _LOG_2PI
         grad[at] -= theta[at]
 
-    s_eta, s_beta, s_model = math.exp(theta[1]), math.exp(theta[2]), math.exp(theta[3])
-    s_deltas = np.exp(theta[i_delta : i_delta + B])
+    s_model, s_deltas = math.exp(theta[1]), np.exp(theta[i_delta : i_delta + B])
     blocks = np.empty((J, _END))
     blocks[:, :FLOOR_A] = 0.0
     blocks[:, FLOOR_A:OVER_NU] = fixed
@@ -614,6 +618,8 @@ def log_density(theta, grad, sloped, x, top, first, start, lean, cells, fixed, p
         size = first[b + 1] - first[b]
         _fill(blocks, MU_ETA, start[b], size, theta[i_eta + b])
         _fill(blocks, MU_BETA, start[b], size, theta[i_beta + b])
+        _fill(blocks, OVER_S_ETA, start[b], size, math.exp(-theta[i_s_eta + b]))
+        _fill(blocks, OVER_S_BETA, start[b], size, math.exp(-theta[i_s_beta + b]))
         _fill(blocks, MEAN_GAMMA, start[b], size, math.exp(theta[i_gamma + b]))
         _fill(blocks, TAU2, start[b], size, math.exp(2 * theta[i_tau + b]))
         for k in range(size):
@@ -623,16 +629,17 @@ def log_density(theta, grad, sloped, x, top, first, start, lean, cells, fixed, p
             for row in range(4):
                 blocks[j, row * LANES + i] = theta[i_curve + row * K + first[b] + k]
 
-    _curves(blocks, s_eta, s_beta, capped, s_capped)
-    total -= K * (theta[1] + theta[2] + _LOG_2PI) + 0.5 * measured * _LOG_2PI
+    _curves(blocks, capped, s_capped)
+    total -= (K + 0.5 * measured) * _LOG_2PI
     for b in range(B):
         at, size = start[b], first[b + 1] - first[b]
+        total -= size * (theta[i_s_eta + b] + theta[i_s_beta + b])
         by_mu, squares = _moments(blocks, S_ETA, at, size)
-        grad[i_eta + b] += by_mu / s_eta
-        grad[1] += squares - size
+        grad[i_eta + b] += by_mu * math.exp(-theta[i_s_eta + b])
+        grad[i_s_eta + b] += squares - size
         by_mu, squares = _moments(blocks, S_BETA, at, size)
-        grad[i_beta + b] += by_mu / s_beta
-        grad[2] += squares - size
+        grad[i_beta + b] += by_mu * math.exp(-theta[i_s_beta + b])
+        grad[i_s_beta + b] += squares - size
         total += _sum(blocks, LOG_P, at, size)
         grad[i_gamma + b] += _sum(blocks, S_GAMMA, at, size)
 
@@ -709,7 +716,7 @@ def log_density(theta, grad, sloped, x, top, first, start, lean, cells, fixed, p
             by *= several * s_model
             grad[i_raw + m] += by
             grad[i_raw + top[b]] -= by
-            grad[3] += by * (theta[i_raw + m] - theta[i_raw + top[b]])
+            grad[1] += by * (theta[i_raw + m] - theta[i_raw + top[b]])
         for row in range(4):
             for k in range(size):
                 j, i = (at + k) // LANES, (at + k) % LANES
