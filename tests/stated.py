@@ -1,5 +1,5 @@
-"""The stated model's log density in the fast engine's coordinates, with the shocks and means
-that the engine integrates out."""
+"""The stated model's log density in the fast engine's coordinates, with the shocks that the engine
+integrates out."""
 
 from functools import cache
 from itertools import pairwise
@@ -13,37 +13,37 @@ from pytensor.gradient import grad
 from pytensor.graph.replace import clone_replace
 
 from cod_bayes.model.statement import build
+from cod_bayes.model.variables import GLOBAL
 from cod_bayes.sampling.coordinates import (
     curves_of,
     log_jacobian,
     second_model,
     trend_weights,
 )
-from cod_bayes.sampling.kernels import N_GLOBAL
+from cod_bayes.sampling.kernels import N_GLOBAL, PER_BENCHMARK
 
 
 class Stated:
     """The statement's log density of the fast engine's coordinates theta and of the shocks s that
-    the engine integrates out: delta_benchmark below the largest models, omega_step, and, of several
-    benchmarks, mu_eta_benchmark and mu_beta_benchmark."""
+    the engine integrates out: delta_benchmark below the largest models, then omega_step."""
 
     def __init__(self, data):
         B, M, K = len(data.benchmark), len(data.model), len(data.cluster)
         of, top = data.of_cluster, data.top
         theta, s = pt.dvector("theta"), pt.dvector("s")
-        at = np.cumsum([N_GLOBAL, M, *[B] * 6, *[K] * 4])
-        parts = [theta[i:j] for i, j in pairwise(at)]
-        raw_delta, log_tau, log_spread, log_nu, log_gamma, log_delta, raw_lead, *probits = parts
-        names = ("sigma_eta", "sigma_beta", "sigma_model")
-        value = {name: theta[i] for i, name in enumerate(("mu_eta", "mu_beta", "mu_omega"))}
-        value |= {f"{name}_log__": theta[3 + i] for i, name in enumerate(names)}
-        value |= {"tau_log__": log_tau, "spread_omega_log__": log_spread, "nu_log__": log_nu}
-        value |= {"sigma_gamma_log__": log_gamma, "sigma_delta_log__": log_delta}
+        at = np.cumsum([N_GLOBAL, M, *[B] * (len(PER_BENCHMARK) + 1), *[K] * 4])
+        raw_delta, *parts = [theta[i:j] for i, j in pairwise(at)]
+        raw_lead, *probits = parts[len(PER_BENCHMARK) :]
+        scales = [name for name in (*GLOBAL, *PER_BENCHMARK) if not name.startswith("mu")]
+        here = {name: theta[i] for i, name in enumerate(GLOBAL)}
+        here |= dict(zip(PER_BENCHMARK, parts, strict=False))
+        value = {f"{name}_log__" if name in scales else name: v for name, v in here.items()}
         several = float(B > 1)
-        delta, lead = several * pt.exp(theta[5]) * raw_delta, pt.exp(log_delta) * raw_lead
+        delta = several * pt.exp(here["sigma_model"]) * raw_delta
+        lead = pt.exp(here["sigma_delta"]) * raw_lead
         weights = trend_weights(data)
         trend = pt.dot(weights, delta) - (delta[top] + lead) * weights.sum(axis=1)
-        nu = data.nu_ratio * pt.exp(log_nu)[of]
+        nu = data.nu_ratio * pt.exp(here["nu"])[of]
         distance = second_model(data)[1] * pt.exp(trend[of])
         curves = eta, beta, gamma, g = curves_of(probits, nu, distance)
         value |= {"eta": eta, "log_beta": pt.log(beta), "gamma_log__": pt.log(gamma)}
@@ -54,15 +54,11 @@ class Stated:
         value["omega_step"] = s[below.sum() : below.sum() + B * M].reshape((B, M))
         self.shocks = int(below.sum()) + B * M
         # Of the change from the model's variables to theta.
-        scales = log_tau + log_spread + log_nu + log_gamma + 2 * log_delta
-        jacobian = pt.sum(theta[3:6]) + pt.sum(scales)
+        jacobian = pt.sum(here["sigma_delta"]) + sum(pt.sum(here[name]) for name in scales)
         jacobian += pt.sum(log_jacobian(probits, curves, nu, distance))
         if several:
             value["delta"] = delta
-            jacobian += M * theta[5]
-            value["mu_eta_benchmark"] = s[self.shocks : self.shocks + B]
-            value["mu_beta_benchmark"] = s[self.shocks + B :]
-            self.shocks += 2 * B
+            jacobian += M * here["sigma_model"]
         else:  # the engine keeps coordinates that nothing depends on
             jacobian += pm.logp(pm.Normal.dist(), raw_delta).sum()
         model = build(data, SPEC)

@@ -12,7 +12,7 @@ from seeds import seed
 
 from cod_bayes.model.equations import accuracy, floor_prior, radians
 from cod_bayes.model.ladder import LadderData
-from cod_bayes.model.variables import CURVE
+from cod_bayes.model.variables import CURVE, GLOBAL
 from cod_bayes.sampling.coordinates import (
     PROBIT,
     curves_of,
@@ -22,7 +22,7 @@ from cod_bayes.sampling.coordinates import (
     trend_weights,
 )
 from cod_bayes.sampling.density import Density
-from cod_bayes.sampling.kernels import N_GLOBAL
+from cod_bayes.sampling.kernels import N_GLOBAL, PER_BENCHMARK
 
 EACH = pytest.mark.parametrize("data", EVIDENCE.values(), ids=EVIDENCE)
 
@@ -101,34 +101,22 @@ def log_likelihood(data, p):
 def log_prior(data, p):
     """Of all that the density's coordinates stand for, shocks in units of their scales."""
     named = p | {"spread_omega": p["sigma_omega"] / np.exp(p["mu_omega"])}
-    shared, own = SPEC.mean_variances(len(data.benchmark) > 1)
-    total = 0.0
-    for name, prior in SPEC.priors.items():
-        if name in ("mu_eta", "mu_beta"):
-            sd = np.sqrt(shared[name == "mu_beta"])
-            total += stats.norm.logpdf(named[name], prior.mu, sd)
-        else:
-            total += np.sum(prior.distribution.logpdf(named[name]))
-    for i, (name, values) in enumerate({"eta": p["eta"], "beta": np.log(p["beta"])}.items()):
-        # Benchmarks' means integrated out: their clusters are correlated.
-        together = np.equal.outer(data.of_cluster, data.of_cluster)
-        covariance = p[f"sigma_{name}"] ** 2 * np.eye(len(values)) + own[i] * together
-        mean = np.full(len(values), p[f"mu_{name}"])
-        total += stats.multivariate_normal.logpdf(values, mean, covariance)
+    of = data.of_cluster
+    total = sum(np.sum(v.distribution.logpdf(named[name])) for name, v in SPEC.priors.items())
+    total += stats.norm.logpdf(p["eta"], p["mu_eta"][of], p["sigma_eta"][of]).sum()
+    total += stats.norm.logpdf(np.log(p["beta"]), p["mu_beta"][of], p["sigma_beta"][of]).sum()
     share, loss = (SPEC.constants[name] for name in ("capped_share", "capped_loss"))
-    scaling, capped = (
-        stats.expon.pdf(p["gamma"], scale=s) for s in (p["sigma_gamma"][data.of_cluster], loss)
-    )
+    scaling, capped = (stats.expon.pdf(p["gamma"], scale=s) for s in (p["sigma_gamma"][of], loss))
     total += np.log((1 - share) * scaling + share * capped).sum()
     floor = floor_prior(data.chance, SPEC.constants["chance_items"])
     return total + stats.beta.logpdf(p["g"], *floor).sum()
 
 
 def split(data, theta):
-    """The coordinates after the first: shocks, the logarithms of tau, spread_omega, nu, sigma_gamma
-    and sigma_delta, leads, and the four probits."""
+    """The coordinates after the first two: shocks; one a benchmark of each of `PER_BENCHMARK`, and
+    leads; the four probits."""
     B, M, K = len(data.benchmark), len(data.model), len(data.cluster)
-    at = np.cumsum([N_GLOBAL, M, *[B] * 6, *[K] * 4])
+    at = np.cumsum([N_GLOBAL, M, *[B] * (len(PER_BENCHMARK) + 1), *[K] * 4])
     return [theta[i:j] for i, j in pairwise(at)]
 
 
@@ -137,10 +125,11 @@ def test_density_is_likelihood_and_prior_and_jacobian(data):
     density = Density.of(SPEC, data)
     for theta in points(data, 4, spread=0.4):
         p = density.constrain(theta)
-        delta, *scales, lead, kept, y, s, phi = split(data, theta)
+        delta, *each, lead, kept, y, s, phi = split(data, theta)
         total = log_likelihood(data, p) + log_prior(data, p)
         total += stats.norm.logpdf(np.concatenate([lead, delta])).sum()
-        total += np.sum(theta[3:N_GLOBAL]) + np.sum(scales)
+        named = dict(zip(GLOBAL, theta, strict=False)) | dict(zip(PER_BENCHMARK, each, strict=True))
+        total += sum(np.sum(v) for name, v in named.items() if not name.startswith("mu"))
         nu = data.nu_ratio * p["nu"][data.of_cluster]
         distance = second_model(data)[1] * np.exp([trend(data, p, b) for b in data.of_cluster])
         total += np.sum(log_jacobian([kept, y, s, phi], [p[name] for name in CURVE], nu, distance))

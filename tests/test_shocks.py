@@ -21,12 +21,9 @@ def test_shocks_have_the_mean_and_the_precision_of_the_joint_density(key):
     for theta in points(data, 2):
         mean, precision = stated(key).shocks_given(theta)
         p = density.constrain(np.tile(theta, (DRAWS, 1)))
-        every = complete(SPEC, data, p, np.random.default_rng(seed(3)))
+        every = complete(data, p, np.random.default_rng(seed(3)))
         steps = every["omega_step"].reshape(DRAWS, -1)
-        s = [every["delta_benchmark"][:, below], steps]
-        if len(data.benchmark) > 1:
-            s += [every["mu_eta_benchmark"], every["mu_beta_benchmark"]]
-        s = np.concatenate(s, axis=1)
+        s = np.concatenate([every["delta_benchmark"][:, below], steps], axis=1)
         # Whitened by the density's normal, they are standard normal to within Monte Carlo error.
         white = (s - mean) @ np.linalg.cholesky(precision)
         assert abs(white.mean(axis=0)).max() < 5 / np.sqrt(DRAWS)
@@ -36,7 +33,7 @@ def test_shocks_have_the_mean_and_the_precision_of_the_joint_density(key):
 def test_the_rest_follows_from_the_draws():
     data = EVIDENCE["several"]
     p = Density.of(SPEC, data).constrain(points(data, 6).reshape(2, 3, -1))
-    every = complete(SPEC, data, p, np.random.default_rng(seed(1)))
+    every = complete(data, p, np.random.default_rng(seed(1)))
     for b, top in enumerate(data.top):
         walk = np.einsum("mj,...j->...m", data.walk[b], every["omega_step"][..., b, :])
         omega = every["sigma_omega"][..., b, None] * walk

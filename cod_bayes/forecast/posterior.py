@@ -277,9 +277,14 @@ class Fit:
         away = np.log10(compute) - x_ref
         if continues:
             delta = np.zeros(draws)
-        walk = rng.standard_normal(draws)[:, None] * np.sqrt(np.abs(away))
+        # A part of omega is common to all benchmarks, those of other fits of this seed as well.
+        shared = np.random.default_rng([seed, 6, *model]).standard_normal(draws)
+        walks = [u[:, None] * np.sqrt(np.abs(away)) for u in (shared, rng.standard_normal(draws))]
         if one_run:
-            walk = random_walk(away, draws, np.random.default_rng([seed, 5, number]))
+            seeds = [seed, 7], [seed, 5, number]
+            walks = [random_walk(away, draws, np.random.default_rng(of)) for of in seeds]
+        rho = self.spec.constants["shared_omega"]
+        walk = np.sqrt(rho) * walks[0] + np.sqrt(1 - rho) * walks[1]
         eps = rng.standard_normal((draws, len(weight))) * value["tau"][:, b, None]
         return Target(
             Curves({name: v[at] for name, v in curves.draws.items()}, curves.ahead),

@@ -37,8 +37,6 @@ _ANY, _SHARE = (0.0, float("inf")), (0.0, 1.0)  # open intervals
 _CONSTANTS = {
     "capped_share": _SHARE,
     "capped_loss": _ANY,
-    "shared_level": _SHARE,
-    "shared_slope": _SHARE,
     "shared_omega": _SHARE,
     "chance_items": _ANY,
     "nu_ratio_cluster": _ANY,
@@ -120,15 +118,6 @@ class Spec:
     def normal_priors(self, names: Iterable[str]) -> np.ndarray:
         """mu and sigma of each, of the parameter or of its logarithm. (name, 2)"""
         return np.array([[self.priors[name].mu, self.priors[name].sigma] for name in names])
-
-    def mean_variances(self, several: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Of mu_eta and mu_beta, (2,) each: the variance of the suite's mean, and that of a
-        benchmark's mean around it. They add up to the prior's variance; one benchmark alone has no
-        mean of its own, so that all of it is the first's."""
-        variance = self.normal_priors(("mu_eta", "mu_beta"))[:, 1] ** 2
-        names = ("shared_level", "shared_slope")
-        share = np.array([self.constants[name] if several else 1.0 for name in names])
-        return share * variance, (1 - share) * variance
 
 
 def load_spec(model: str | Path) -> Spec:

@@ -14,9 +14,8 @@ the benchmark's largest ladder model:
                                               compute that starts at the largest model, both ways
     eps_km   ~ N(0, sqrt(noise_km + tau_b^2)) radians: trials, and what one cluster does alone
 
-    eta_k ~ N(mu_eta_b, sigma_eta)            log answer loss that the largest model shows
-    log beta_k ~ N(mu_beta_b, sigma_beta)     log of its fall per decade
-    mu_b ~ N(mu, sqrt(1 - rho) s), mu ~ N(m, sqrt(rho) s)       of eta and of log beta
+    eta_k ~ N(mu_eta_b, sigma_eta_b)          log answer loss that the largest model shows
+    log beta_k ~ N(mu_beta_b, sigma_beta_b)   log of its fall per decade
     gamma_k ~ Exponential of mean sigma_gamma_b, or, for a share capped_share of the clusters,
               of mean capped_loss             answer loss that compute does not take away
     g_k ~ Beta around the chance level        floor
@@ -33,13 +32,14 @@ A target of compute C* is a model that has not been evaluated. It has shocks of 
 distributions:
 
     z_k*     = f_k(x* + delta_* - x_b - delta_b - lead_b + delta_b*) + omega_b* + eps_k*
+    omega_b* = sigma_omega_b sqrt|x* - x_b| (sqrt(rho) u + sqrt(1 - rho) u_b),      u, u_b ~ N(0, 1)
     score_b  = sum_k weight_k sin^2 z_k*,          weight_k: the cluster's share of the items
 
-A suite has three levels: suite, benchmark, cluster. rho is the correlation of two benchmarks' means
-a priori. The variance s^2 of a benchmark's mean does not depend on it, so that a benchmark has the
-same prior in a suite as alone. Ceilings are not shared: a ladder hardly shows them, and would say
-of
-of many benchmarks together that there are none.
+rho is the constant shared_omega: a target that beats its curve on one benchmark does so on others.
+
+The clusters of a benchmark share the priors of their curves. The benchmarks of a suite share the
+models' shocks delta_m and the scale of omega, and nothing of their curves: what a ladder shows of
+many tasks together (steep slopes, no ceilings) does not hold beyond it, see `models/cod.md`.
 
 Every prior, with its unit and reason, stands in `models/*.toml`.
 """
@@ -68,21 +68,10 @@ class Priors:
 
     spec: Spec
 
-    def __call__(self, name: str, dims: str | None = None, share: float = 1.0) -> Any:
-        """share: of the prior's variance."""
+    def __call__(self, name: str, dims: str | None = None) -> Any:
         families = {"normal": pm.Normal, "lognormal": pm.LogNormal, "gamma": pm.Gamma}
         prior = self.spec.priors[name]
-        sigma = prior.sigma * share**0.5
-        return families[prior.family](name, mu=prior.mu, sigma=sigma, dims=dims)
-
-    def of_benchmarks(self, name: str, shared: str) -> Any:
-        """mu_b ~ N(mu, sqrt(1 - rho) s), mu ~ N(m, sqrt(rho) s): each benchmark's mean, around that
-        of the suite. m and s are of the prior, rho is the constant `shared`. (benchmark,)"""
-        if len(pm.modelcontext(None).coords["benchmark"]) == 1:
-            return pm.Deterministic(f"{name}_benchmark", self(name)[None], dims="benchmark")
-        rho, s = self.spec.constants[shared], self.spec.priors[name].sigma
-        mu = self(name, share=rho)
-        return pm.Normal(f"{name}_benchmark", mu, (1 - rho) ** 0.5 * s, dims="benchmark")
+        return families[prior.family](name, mu=prior.mu, sigma=prior.sigma, dims=dims)
 
 
 def answer_loss_curves(ladder: LadderData, prior: Priors, log_slope: Any = 0.0) -> Curve:
@@ -93,16 +82,19 @@ def answer_loss_curves(ladder: LadderData, prior: Priors, log_slope: Any = 0.0) 
     constants, of = prior.spec.constants, ladder.of_cluster
     a, b = floor_prior(ladder.chance, constants["chance_items"])
     capped = constants["capped_share"]
-    mu_eta = prior.of_benchmarks("mu_eta", "shared_level")[of]
-    eta = pm.Normal("eta", mu_eta, prior("sigma_eta"), dims="cluster")
-    mu_beta = prior.of_benchmarks("mu_beta", "shared_slope")[of] + log_slope
-    log_beta = pm.Normal("log_beta", mu_beta, prior("sigma_beta"), dims="cluster")
+
+    def of_benchmark(name: str) -> Any:
+        return prior(name, dims="benchmark")[of]
+
+    eta = pm.Normal("eta", of_benchmark("mu_eta"), of_benchmark("sigma_eta"), dims="cluster")
+    mu_beta = of_benchmark("mu_beta") + log_slope
+    log_beta = pm.Normal("log_beta", mu_beta, of_benchmark("sigma_beta"), dims="cluster")
     beta = pm.Deterministic("beta", pt.exp(log_beta), dims="cluster")
-    scaling = pm.Exponential.dist(scale=prior("sigma_gamma", dims="benchmark")[of])
+    scaling = pm.Exponential.dist(scale=of_benchmark("sigma_gamma"))
     flat = pm.Exponential.dist(scale=pt.full(len(of), constants["capped_loss"]))
     gamma = pm.Mixture("gamma", [1 - capped, capped], [scaling, flat], dims="cluster")
     g = pm.Beta("g", a, b, dims="cluster")
-    nu = ladder.nu_ratio * prior("nu", dims="benchmark")[of]
+    nu = ladder.nu_ratio * of_benchmark("nu")
     return lambda ahead, k: accuracy(ahead, eta[k], beta[k], gamma[k], g[k], nu[k])
 
 
@@ -174,7 +166,9 @@ def build(
             away = np.log10(compute) - ladder.x_ref[:, None]
             own = pm.Normal("delta_target")
             own_b = pm.Normal("delta_benchmark_target", dims="benchmark")
-            own_omega = pm.Normal("omega_target", dims="benchmark")
+            rho = spec.constants["shared_omega"]
+            own_omega = rho**0.5 * pm.Normal("omega_target")
+            own_omega += (1 - rho) ** 0.5 * pm.Normal("omega_benchmark_target", dims="benchmark")
             own_eps = pm.Normal("eps_target", dims="cluster")
             shock = several * (sigma_model * own - delta[top]) + sigma_delta * own_b - lead
             of, every = ladder.of_cluster, np.arange(len(ladder.cluster))[:, None]

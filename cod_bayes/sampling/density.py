@@ -9,12 +9,13 @@ of the PyMC model.
 
 Coordinates, in this order (B benchmarks, M models, K clusters):
 
-    mu_eta, mu_beta, mu_omega, log sigma_eta, log sigma_beta, log sigma_model, raw_delta (M),
-    log tau (B), log spread_omega (B), log nu (B), log sigma_gamma (B), log sigma_delta (B),
-    raw_lead (B), probit kept (K), probit y (K), probit s (K), probit phi (K)
+    mu_omega, log sigma_model, raw_delta (M),
+    mu_eta (B), mu_beta (B), log sigma_eta (B), log sigma_beta (B), log sigma_gamma (B),
+    log sigma_delta (B), log tau (B), log spread_omega (B), log nu (B), raw_lead (B),
+    probit kept (K), probit y (K), probit s (K), probit phi (K)
 
-Given what all benchmarks share, the first 6 + M, benchmarks are independent: a benchmark's block is
-its six coordinates and those of its clusters.
+Given what all benchmarks share, the first 2 + M, benchmarks are independent: a benchmark's block is
+its ten coordinates and those of its clusters.
 
 A probit (`cod_bayes.model.ladder.share`) where a logit is usual: the tail towards 0, where data say
 nothing, is then lighter than an exponential's.
@@ -94,10 +95,8 @@ class Density:
         fixed = np.ones((J, 5, LANES))  # places without a cluster: any finite numbers
         fixed[block, :, lane] = np.column_stack([a, b, log_norm, way, data.nu_ratio])
         several = B > 1 if several is None else several
-        shared, between = spec.mean_variances(several)
-        prior[:2, 1] = np.sqrt(shared)
         constants = [several, *(spec.constants[name] for name in ("capped_share", "capped_loss"))]
-        head = [B, M, K, 0, *constants, data.measured.sum(), *between]
+        head = [B, M, K, 0, *constants, data.measured.sum()]
         arrays = [head, data.x, data.top, first, trend_weights(data), cells, fixed, prior]
         packed = np.concatenate([np.ravel(np.asarray(v, dtype=float)) for v in arrays])
         packed[3] = len(packed)
@@ -134,30 +133,24 @@ class Density:
     def constrain(self, theta: np.ndarray) -> dict[str, np.ndarray]:
         """Named parameters of draws (..., size), each (..., dim): see the module's order."""
         B, M, K = self.shape
-        sizes = [1] * N_GLOBAL + [M, B, B, B, B, B, B, K, K, K, K]
+        sizes = [1] * N_GLOBAL + [M] + [B] * N_OWN + [K] * PER_CLUSTER
         parts = np.split(theta, np.cumsum(sizes)[:-1], axis=-1)
         value = dict(zip(GLOBAL, (part[..., 0] for part in parts[:N_GLOBAL]), strict=True))
         value = {k: v if k.startswith("mu") else np.exp(v) for k, v in value.items()}
-        raw, log_tau, log_spread, log_nu, log_gamma, log_delta, lead, *probits = parts[N_GLOBAL:]
+        raw, *own = parts[N_GLOBAL:]
+        probits, raw_lead = own[N_OWN:], own[N_OWN - 1]
+        each = dict(zip(PER_BENCHMARK, own, strict=False))
+        each = {k: v if k.startswith("mu") else np.exp(v) for k, v in each.items()}
         top, of_cluster, weights = self.data.top, self.data.of_cluster, trend_weights(self.data)
-        nu = self.data.nu_ratio * np.exp(log_nu[..., of_cluster])
-        lead = np.exp(log_delta) * lead
+        nu = self.data.nu_ratio * each["nu"][..., of_cluster]
+        lead = each["sigma_delta"] * raw_lead
         delta = float(self.several) * value["sigma_model"][..., None] * raw
         trend = delta @ weights.T - (delta[..., top] + lead) * weights.sum(axis=1)
         curves = curves_of(probits, nu, second_model(self.data)[1] * np.exp(trend[..., of_cluster]))
-        return (
-            value
-            | {
-                "tau": np.exp(log_tau),
-                "nu": np.exp(log_nu),
-                "sigma_omega": np.exp(value["mu_omega"][..., None] + log_spread),
-                "sigma_gamma": np.exp(log_gamma),
-                "sigma_delta": np.exp(log_delta),
-                "lead": lead,
-                "delta": delta,
-            }
-            | dict(zip(CURVE, curves, strict=True))
-        )
+        spread = each.pop("spread_omega")
+        value["sigma_omega"] = np.exp(value["mu_omega"])[..., None] * spread
+        value |= each | {"lead": lead, "delta": delta}
+        return value | dict(zip(CURVE, curves, strict=True))
 
     @property
     def blocks(self) -> list[np.ndarray]:

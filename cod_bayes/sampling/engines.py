@@ -87,7 +87,7 @@ def sample_fast(
         for name in PARAMETERS
     }
     rng = np.random.default_rng([random_seed, 6])
-    every = complete(spec, ladder, draws, rng)
+    every = complete(ladder, draws, rng)
     new = {
         name: (("chain", "draw", *DIMS.get(name, ())), value)
         for name, value in every.items()

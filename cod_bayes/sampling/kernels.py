@@ -26,12 +26,22 @@ FAST: dict[str, Any] = {
     "fastmath": {"contract"},
 }
 PER_CLUSTER = 4  # coordinates of a cluster
-PER_BENCHMARK = ("tau", "spread_omega", "nu", "sigma_gamma", "sigma_delta")  # then its lead
+PER_BENCHMARK = (
+    "mu_eta",
+    "mu_beta",
+    "sigma_eta",
+    "sigma_beta",
+    "sigma_gamma",
+    "sigma_delta",
+    "tau",
+    "spread_omega",
+    "nu",
+)
 N_SCALES = len(PER_BENCHMARK)
-N_OWN = N_SCALES + 1  # coordinates of a benchmark beside its clusters'
+N_OWN = N_SCALES + 1  # coordinates of a benchmark beside its clusters': these and its lead
 N_GLOBAL = len(GLOBAL)
 LANES = 8
-HEAD = 10  # numbers before the arrays of `Density.packed`
+HEAD = 8  # numbers before the arrays of `Density.packed`
 _LOG_2PI = math.log(2 * math.pi)
 _PRIORS = N_GLOBAL + N_SCALES
 _LARGEST_LOG_LOSS = 300.0  # of the answer: the accuracy is the floor, and no number overflows
@@ -235,6 +245,7 @@ WR, WRR, WS, WSS, WSR = _ROWS[41:46]  # with W, what sums over clusters are take
 DX, TAU2, MEAN_GAMMA = _ROWS[46:49]  # the benchmark's, as T_H .. T_SFR
 T_H, T_A, T_C, T_SF = _ROWS[49:53]
 T_SFR, BY_DX, _END = MEAN_GAMMA, WR, _ROWS[53]
+MU_ETA, MU_BETA, OVER_S_ETA, OVER_S_BETA = T_H, T_A, T_C, T_SF  # of the curves' priors
 S_ETA, S_BETA, S_GAMMA = WR, WRR, WS  # of the curves' priors, before there is a model
 _SUMS = 6
 _FEW = 16  # models whose variances are multiplied: the product stays a normal number
@@ -299,6 +310,17 @@ def _sum(blocks, row, start, size):
 
 
 @numba.njit(**FAST)
+def _moments(blocks, row, start, size):
+    """Of a row, over one benchmark's clusters: the sum, and that of the squares."""
+    total = squares = 0.0
+    for k in range(start, start + size):
+        d = blocks[k // LANES, row + k % LANES]
+        total += d
+        squares += d * d
+    return total, squares
+
+
+@numba.njit(**FAST)
 def _sums(blocks, row, start, size, lanes, total):
     """Of as many rows from `row` on as `total` has, over one benchmark's clusters."""
     if size < LANES:
@@ -340,9 +362,8 @@ def _one_less(v, e):
 
 
 @numba.njit(**FAST)
-def _curves(blocks, mu_eta, s_eta, mu_beta, s_beta, capped, s_capped):
-    """Coordinates to curves, with the clusters' own priors, Jacobians and their derivatives: those
-    of eta and log beta as if their benchmark had no mean of its own (`_means`)."""
+def _curves(blocks, capped, s_capped):
+    """Coordinates to curves, with the clusters' own priors, Jacobians and their derivatives."""
     for j in range(len(blocks)):
         v = blocks[j]
         for i in range(LANES):
@@ -376,14 +397,16 @@ def _curves(blocks, mu_eta, s_eta, mu_beta, s_beta, capped, s_capped):
             log_g = log_y + log_k + log_not_s
             log_p += v[FLOOR_A + i] * log_g + (v[FLOOR_B + i] - 1) * log_not_g - v[FLOOR_NORM + i]
             # log beta ~ N(mu_beta, sigma_beta)
-            d = (log_fall - log(v[WAY + i]) - mu_beta) / s_beta
+            over_s = v[OVER_S_BETA + i]
+            d = (log_fall - log(v[WAY + i]) - v[MU_BETA + i]) * over_s
             log_p -= 0.5 * d * d
-            v[BY_LOG_BETA + i] = -d / s_beta
+            v[BY_LOG_BETA + i] = -d * over_s
             v[S_BETA + i] = d
             # eta ~ N(mu_eta, sigma_eta)
-            d = (eta - mu_eta) / s_eta
+            over_s = v[OVER_S_ETA + i]
+            d = (eta - v[MU_ETA + i]) * over_s
             log_p -= 0.5 * d * d
-            v[BY_ETA + i] = -d / s_eta
+            v[BY_ETA + i] = -d * over_s
             v[S_ETA + i] = d
             s_gamma = v[MEAN_GAMMA + i]
             # gamma: exponential of mean sigma_gamma; of a share `capped` of the clusters, s_capped
@@ -397,32 +420,6 @@ def _curves(blocks, mu_eta, s_eta, mu_beta, s_beta, capped, s_capped):
             v[G + i], v[LOSS + i], v[AWAY + i] = g, loss, away
             v[SHOWN + i], v[MORE + i], v[OVER_NU + i] = shown, more, over_nu
             v[LOG_P + i] = log_p
-
-
-@numba.njit(**FAST)
-def _means(blocks, start, size, d_row, by_row, sd, variance):
-    """The prior of one benchmark's values with a mean of its own ~ N(mu, variance), integrated out.
-
-        v_k ~ N(mean_b, sd),    mean_b ~ N(mu, sqrt variance),    d_k = (v_k - mu) / sd
-        log p = that of `_curves` + (gain - log(1 + n variance / sd^2)) / 2
-        gain  = (sum d)^2 variance / (sd^2 + n variance)
-
-    Adds to the derivatives by v. Returns what it adds to the log prior, and the whole of it by mu
-    and by log sd, without the normals' constants.
-    """
-    total = squares = 0.0
-    for k in range(start, start + size):
-        d = blocks[k // LANES, d_row + k % LANES]
-        total += d
-        squares += d * d
-    wide = sd * sd + size * variance
-    pull = total * variance / wide  # of the mean's expectation, in sd
-    for k in range(start, start + size):
-        blocks[k // LANES, by_row + k % LANES] += pull / sd
-    value = 0.5 * (total * pull - math.log(wide / (sd * sd)))
-    by_mu = (total - size * pull) / sd
-    by_log_sd = squares - total * pull * (1 + sd * sd / wide) + size * variance / wide
-    return value, by_mu, by_log_sd
 
 
 @numba.njit(**FAST)
@@ -582,11 +579,12 @@ def log_density(theta, grad, sloped, x, top, first, start, lean, cells, fixed, p
     """The log density at theta; grad is its gradient if `sloped`, else spoilt."""
     B, M, K, J = len(top), len(x), first[-1], len(fixed)
     i_raw = N_GLOBAL
-    i_tau = i_raw + M
-    i_spread, i_nu, i_gamma = i_tau + B, i_tau + 2 * B, i_tau + 3 * B
-    i_delta, i_lead = i_tau + 4 * B, i_tau + 5 * B
+    i_eta = i_raw + M
+    i_beta, i_s_eta, i_s_beta, i_gamma = i_eta + B, i_eta + 2 * B, i_eta + 3 * B, i_eta + 4 * B
+    i_delta, i_tau, i_spread, i_nu = i_eta + 5 * B, i_eta + 6 * B, i_eta + 7 * B, i_eta + 8 * B
+    i_lead = i_eta + 9 * B
     i_curve = i_lead + B
-    several, capped, s_capped, measured, var_eta, var_beta = constants
+    several, capped, s_capped, measured = constants
     grad[:] = 0.0
     total = 0.0
 
@@ -602,9 +600,7 @@ def log_density(theta, grad, sloped, x, top, first, start, lean, cells, fixed, p
         total -= 0.5 * theta[at] * theta[at] + 0.5 * _LOG_2PI
         grad[at] -= theta[at]
 
-    mu_eta, mu_beta = theta[0], theta[1]
-    s_eta, s_beta = math.exp(theta[3]), math.exp(theta[4])
-    s_model, s_deltas = math.exp(theta[5]), np.exp(theta[i_delta : i_delta + B])
+    s_model, s_deltas = math.exp(theta[1]), np.exp(theta[i_delta : i_delta + B])
     blocks = np.empty((J, _END))
     blocks[:, :FLOOR_A] = 0.0
     blocks[:, FLOOR_A:OVER_NU] = fixed
@@ -622,6 +618,10 @@ def log_density(theta, grad, sloped, x, top, first, start, lean, cells, fixed, p
             trend += lean[b, m] * shift
         nu, stretched = math.exp(theta[i_nu + b]), math.exp(trend)
         size = first[b + 1] - first[b]
+        _fill(blocks, MU_ETA, start[b], size, theta[i_eta + b])
+        _fill(blocks, MU_BETA, start[b], size, theta[i_beta + b])
+        _fill(blocks, OVER_S_ETA, start[b], size, math.exp(-theta[i_s_eta + b]))
+        _fill(blocks, OVER_S_BETA, start[b], size, math.exp(-theta[i_s_beta + b]))
         _fill(blocks, MEAN_GAMMA, start[b], size, math.exp(theta[i_gamma + b]))
         _fill(blocks, TAU2, start[b], size, math.exp(2 * theta[i_tau + b]))
         for k in range(size):
@@ -631,18 +631,17 @@ def log_density(theta, grad, sloped, x, top, first, start, lean, cells, fixed, p
             for row in range(4):
                 blocks[j, row * LANES + i] = theta[i_curve + row * K + first[b] + k]
 
-    _curves(blocks, mu_eta, s_eta, mu_beta, s_beta, capped, s_capped)
-    total -= K * (theta[3] + theta[4] + _LOG_2PI) + 0.5 * measured * _LOG_2PI
+    _curves(blocks, capped, s_capped)
+    total -= (K + 0.5 * measured) * _LOG_2PI
     for b in range(B):
         at, size = start[b], first[b + 1] - first[b]
-        value, by_mu, by_log_sd = _means(blocks, at, size, S_ETA, BY_ETA, s_eta, var_eta)
-        total += value
-        grad[0] += by_mu
-        grad[3] += by_log_sd - size
-        value, by_mu, by_log_sd = _means(blocks, at, size, S_BETA, BY_LOG_BETA, s_beta, var_beta)
-        total += value
-        grad[1] += by_mu
-        grad[4] += by_log_sd - size
+        total -= size * (theta[i_s_eta + b] + theta[i_s_beta + b])
+        by_mu, squares = _moments(blocks, S_ETA, at, size)
+        grad[i_eta + b] += by_mu * math.exp(-theta[i_s_eta + b])
+        grad[i_s_eta + b] += squares - size
+        by_mu, squares = _moments(blocks, S_BETA, at, size)
+        grad[i_beta + b] += by_mu * math.exp(-theta[i_s_beta + b])
+        grad[i_s_beta + b] += squares - size
         total += _sum(blocks, LOG_P, at, size)
         grad[i_gamma + b] += _sum(blocks, S_GAMMA, at, size)
 
@@ -674,10 +673,10 @@ def log_density(theta, grad, sloped, x, top, first, start, lean, cells, fixed, p
             total -= 0.5 * _log_variance(blocks)
 
     for b in range(B):
-        sigma2 = math.exp(2 * (theta[2] + theta[i_spread + b]))
+        sigma2 = math.exp(2 * (theta[0] + theta[i_spread + b]))
         value, by_log_sigma = _walk(sigma2, x, top[b], a[b], h[b], t_a[b], t_h[b])
         total += value
-        grad[2] += by_log_sigma
+        grad[0] += by_log_sigma
         grad[i_spread + b] += by_log_sigma
     if not sloped:
         return total
@@ -719,7 +718,7 @@ def log_density(theta, grad, sloped, x, top, first, start, lean, cells, fixed, p
             by *= several * s_model
             grad[i_raw + m] += by
             grad[i_raw + top[b]] -= by
-            grad[5] += by * (theta[i_raw + m] - theta[i_raw + top[b]])
+            grad[1] += by * (theta[i_raw + m] - theta[i_raw + top[b]])
         for row in range(4):
             for k in range(size):
                 j, i = (at + k) // LANES, (at + k) % LANES

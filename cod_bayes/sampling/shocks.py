@@ -1,4 +1,4 @@
-"""Draws of the shocks and means that the fast engine integrates out, given the draws of all else.
+"""Draws of the shocks that the fast engine integrates out, given the draws of all else.
 
 The shocks enter z linearly and all noise is normal, so given curves and scales they are normal. Per
 benchmark b and model m, with w = 1 / var(eps), r = z - f and sums over the benchmark's clusters,
@@ -12,10 +12,6 @@ omega = sigma_omega W u, u standard normal steps (`LadderData.walk`), S = sigma_
     u     ~ N(P^-1 S' h, P^-1),                        P = 1 + S' diag(a) S
     delta_bm | omega ~ N(sum f' (r - omega) w / c, 1 / c)
 
-The means mu_b of a benchmark's eta and log beta are integrated out as well; given the clusters'
-values v they are normal, of precision 1 / var + K_b / sigma^2 and mean
-(mu / var + sum v / sigma^2) / precision, var their variance around the suite's mean mu.
-
 At the largest model f' delta_bm is left out, and delta_bm is the lead, which the engine samples.
 """
 
@@ -27,11 +23,10 @@ import numpy as np
 
 from cod_bayes.model.equations import EDGE, accuracy, accuracy_slope
 from cod_bayes.model.ladder import LadderData
-from cod_bayes.model.spec import Spec
 
 
 def complete(
-    spec: Spec, ladder: LadderData, draws: Mapping[str, np.ndarray], rng: np.random.Generator
+    ladder: LadderData, draws: Mapping[str, np.ndarray], rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
     """The fast engine's draws, completed to all variables of `cod_bayes.model.statement`.
 
@@ -54,43 +49,14 @@ def complete(
         shock = (pull - lever * omega[..., b, :]) / c
         delta[..., b, :] = shock + rng.standard_normal(shock.shape) / np.sqrt(c)
         delta[..., b, top] = lead[..., b]
-    means = {
-        f"{mu}_benchmark": _means(ladder, draws[mu], values, draws[sigma], variance, rng)
-        for mu, values, sigma, variance in zip(
-            ("mu_eta", "mu_beta"),
-            (draws["eta"], np.log(draws["beta"])),
-            ("sigma_eta", "sigma_beta"),
-            spec.mean_variances(len(ladder.benchmark) > 1)[1],
-            strict=True,
-        )
-    }
     return {
         **draws,
-        **means,
         "log_beta": np.log(draws["beta"]),
         "spread_omega": draws["sigma_omega"] / np.exp(draws["mu_omega"])[..., None],
         "delta_benchmark": delta,
         "omega_step": steps,
         "omega": omega,
     }
-
-
-def _means(
-    ladder: LadderData,
-    mu: np.ndarray,
-    values: np.ndarray,
-    sigma: np.ndarray,
-    variance: float,
-    rng: np.random.Generator,
-) -> np.ndarray:
-    """Draws of the benchmarks' means given their clusters' values, (..., benchmark)."""
-    benchmarks = len(ladder.benchmark)
-    if variance == 0:
-        return np.repeat(mu[..., None], benchmarks, axis=-1)
-    member = (ladder.of_cluster[:, None] == np.arange(benchmarks)).astype(float)
-    precision = 1 / variance + member.sum(axis=0) / sigma[..., None] ** 2
-    mean = (mu[..., None] / variance + values @ member / sigma[..., None] ** 2) / precision
-    return mean + rng.standard_normal(mean.shape) / np.sqrt(precision)
 
 
 def _sums(
