@@ -15,7 +15,7 @@ TARGETS = [1e24, 3.8e24]
 
 @cache
 def small_fit():
-    """(evidence, fit), with clusters, a mapping and an anchor for `PLAIN`, and a forecast."""
+    """(evidence, fit), with clusters, a mapping and an anchor for `PLAIN`."""
     from cod_bayes.evaluate.simulate import PAPER_BENCHMARKS, simulate
     from cod_bayes.evidence.record import read_table
     from cod_bayes.forecast.fitting import fit
@@ -30,7 +30,6 @@ def small_fit():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         fitted = fit(evidence, random_seed=seed(1), draws=250, tune=300, progressbar=False)
-    fitted.forecast(TARGETS)
     return evidence, fitted
 
 

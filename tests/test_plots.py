@@ -9,7 +9,6 @@ import pytest
 from small_fit import HOSTILE, MODEL, PLAIN, TARGETS, small_fit, with_checks
 
 from cod_bayes.evidence.record import read_table
-from cod_bayes.forecast.outlook import Forecast
 from cod_bayes.show import numbers, plots, style
 
 FAILED = ["r_hat 1.234", "3 divergences"]
@@ -21,7 +20,7 @@ def fit():
 
 
 def outlook(fit):
-    return Forecast(fit.idata["predictions"].to_dataset(), fit.failed_checks)
+    return fit.forecast(TARGETS)
 
 
 POSTERIOR = {

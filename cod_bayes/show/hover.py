@@ -58,7 +58,7 @@ def svg(figure: Figure, label: str) -> str:
     label: what a screen reader says.
     """
     for patch in figure.findobj(Patch):
-        patch.set_hatch(None)  # a hatch is a pattern, which is drawn by a link
+        patch.set_hatch("")  # a hatch is a pattern, which is drawn by a link
     buffer = StringIO()
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "", "path.simplify": True}):
         figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
