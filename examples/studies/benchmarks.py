@@ -6,8 +6,8 @@
     meanshift   improved MeanShift on 18k items x 9 models, against a plain transcription of
                 Algorithm 1 that uses scikit-learn's MeanShift and gets a part of the items
     million     improved MeanShift on 1 million items x 9 models
-    sampling    effective draws per second, against the plain formulation under PyMC's default
-                sampler, on the same evidence
+    sampling    effective draws per second of the engine "fast", against the engine "pymc" on the
+                model as it is stated
     one         one benchmark of 1,319 items, from file to forecast, each run in a fresh process
     suite       the same for the paper's eight benchmarks, 61k items
     memory      peak memory for 1 million items x 12 models, from file to forecast
