@@ -23,12 +23,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from cod_bayes.model.generate import prior_draws
+import pymc as pm
 from own_model_spec import shipped, with_prior
 
 from cod_bayes.model.equations import accuracy
 from cod_bayes.model.ladder import LadderData
 from cod_bayes.model.spec import Spec, load_spec
+from cod_bayes.model.statement import build
 from cod_bayes.model.variables import CURVE
 
 DECADES = np.array([-3.0, -2.0, -1.0, 0.0, 1.0, 2.0])  # from the largest ladder model
@@ -49,11 +50,14 @@ def prior_accuracy(spec: Spec, draws: int) -> np.ndarray:
     """The accuracy of one cluster at `DECADES` in each prior draw: (draw, decade)."""
     one, x = np.zeros(1), np.array([0.0])
     ratio = np.array([spec.constants["nu_ratio_cluster"]])
-    data = LadderData(
-        ["b"], ["b/0"], ["top"], np.array([0]), x, one, one[None], one[None], one, ratio
+    ladder = LadderData(
+        ["b"], ["b/0"], ["top"], np.array([0]), x, one, one[None], one[None], one, ratio, one
     )
-    p = prior_draws(spec, data, np.random.default_rng(0), draws)
-    return accuracy(DECADES, 0.0, **{name: p[name] for name in CURVE}, nu=ratio * p["nu"])
+    names = [*CURVE, "nu"]
+    with build(ladder, spec):
+        drawn = pm.sample_prior_predictive(draws, var_names=names, random_seed=0)
+    p = {name: drawn["prior"][name].values[0] for name in names}  # (draw, 1)
+    return accuracy(DECADES, **p | {"nu": ratio * p["nu"]})
 
 
 def table(accuracies: np.ndarray) -> pd.DataFrame:

@@ -244,8 +244,9 @@ def test_golden_number_of_the_model_named_cod():
 
 
 GOLDEN_NAMES = (
-    "delta delta_benchmark eta g gamma log_beta mu_beta mu_eta mu_omega nu omega_step sigma_beta "
-    "sigma_delta sigma_eta sigma_gamma sigma_model spread_omega tau"
+    "delta delta_benchmark eta g gamma log_beta mu_beta mu_eta "
+    "mu_omega nu omega_step sigma_beta sigma_delta sigma_eta sigma_gamma sigma_model spread_omega "
+    "tau"
 ).split()
 GOLDEN_LOG_P = -243.40816715524707
 GOLDEN_CONSTANTS = {"capped_share": 0.25, "capped_loss": 4.0, "chance_items": 30.0}

@@ -1,0 +1,164 @@
+"""A golden posterior: both engines, and chains from far apart, find the posterior that is stored
+here with the generator that made it.
+
+    python tests/test_golden.py        prints GOLDEN anew, from the engine "pymc"
+"""
+
+import warnings
+
+import numpy as np
+import pytest
+from arviz_stats.base import array_stats
+from seeds import seed
+
+from cod_bayes.model.equations import accuracy, radians
+from cod_bayes.model.ladder import LadderData
+from cod_bayes.model.spec import load_spec
+from cod_bayes.model.statement import build
+from cod_bayes.model.variables import GLOBAL
+
+SPEC = load_spec("cod")
+AHEAD = 1.0  # decades from the largest model, of the accuracies that are compared
+
+
+def golden_ladder():
+    """Two benchmarks of 7 and 5 clusters on 8 models: curves of many shapes, and sines in place of
+    noise, so that the data come from no generator of random numbers."""
+    of, k = np.repeat([0, 1], [7, 5]), np.arange(12)
+    x = np.linspace(20.0, 23.5, 8)
+    eta, beta, gamma = 0.4 + 1.2 * np.sin(k), 0.5 + 0.25 * np.cos(2.0 * k), 0.1 * (k % 3)
+    y = accuracy(x - x[-1], *(v[:, None] for v in (eta, beta, gamma)), 0.05, 0.3)
+    noise = np.full((12, 8), 1 / 4000)
+    z = radians(y) + 0.8 * np.sqrt(noise) * np.sin(np.arange(96.0) ** 2).reshape(12, 8)
+    z += 0.01 * np.cos(3 * x) * np.sqrt(x[-1] - x)  # what no curve follows
+    return LadderData(
+        ["a", "b"],
+        [f"{'ab'[b]}/{j}" for j, b in enumerate(of)],
+        [f"m{m}" for m in range(8)],
+        of,
+        x,
+        x[[-1, -1]],
+        np.clip(z, 0.05, np.pi / 2 - 0.05),
+        noise,
+        np.zeros(12),
+        np.full(12, 0.7),
+        1 / np.bincount(of)[of],
+    )
+
+
+def summary(posterior):
+    """Mean and Monte Carlo standard error of the shared parameters, of scales per benchmark, and of
+    every cluster's accuracy a decade beyond the ladder."""
+    p = posterior
+    columns = {name: p[name].transpose("chain", "draw").values for name in GLOBAL}
+    for name in ("tau", "nu", "sigma_omega", "sigma_delta", "lead", "mu_eta_benchmark"):
+        for b in p["benchmark"].values:
+            columns[f"{name}[{b}]"] = p[name].sel(benchmark=b).transpose("chain", "draw").values
+    data = golden_ladder()
+    for i, k in enumerate(p["cluster"].values):
+        curve = [p[name].sel(cluster=k) for name in ("eta", "beta", "gamma", "g")]
+        nu = p["nu"].isel(benchmark=data.of_cluster[i]) * data.nu_ratio[i]
+        columns[f"y[{k}]"] = accuracy(AHEAD, *curve, nu).transpose("chain", "draw").values
+    names = ("delta_benchmark", "omega")
+    shocks = {name: p[name].sel(benchmark="b", model="m2") for name in names}
+    columns |= {f"{n}[b, m2]": v.transpose("chain", "draw").values for n, v in shocks.items()}
+    return {
+        name: (float(v.mean()), float(array_stats.mcse(v, method="mean")))
+        for name, v in columns.items()
+    }
+
+
+def by_pymc(number, draws=1000):
+    from cod_bayes.sampling.engines import sample_stated
+
+    options = {"draws": draws, "tune": 1000, "chains": 4, "progressbar": False}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the compilers' own
+        tree, *_ = sample_stated(
+            build(golden_ladder(), SPEC), "pymc", random_seed=number, **options
+        )
+    return tree["posterior"].to_dataset()
+
+
+def by_fast(number):
+    from cod_bayes.sampling.engines import sample_fast
+
+    options = {"draws": 1000, "tune": 200, "chains": 4, "progressbar": False}
+    tree, *_ = sample_fast(SPEC, golden_ladder(), random_seed=number, **options)
+    return tree["posterior"].to_dataset()
+
+
+def check(posterior):
+    """Within Monte Carlo error of what is stored: 4.5 standard errors of the difference, of some
+    thirty means."""
+    got = summary(posterior)
+    assert set(got) == set(GOLDEN)
+    away = {
+        name: (mean - GOLDEN[name][0]) / np.hypot(error, GOLDEN[name][1])
+        for name, (mean, error) in got.items()
+    }
+    worst = max(away, key=lambda name: abs(away[name]))
+    assert abs(away[worst]) < 4.5, (worst, away[worst])
+    # Their squares are those of standard normals, up to the means' correlation.
+    assert np.mean(np.square(list(away.values()))) < 2.5
+
+
+@pytest.mark.slow
+def test_the_fast_engine_finds_the_golden_posterior():
+    check(by_fast(seed(1)))
+
+
+@pytest.mark.slow
+def test_pymc_finds_the_golden_posterior():
+    check(by_pymc(seed(2)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spread", [0.0, 1.5], ids=["the mode", "far apart"])
+def test_the_posterior_does_not_depend_on_where_chains_start(monkeypatch, spread):
+    """All at the mode; and one and a half times as far apart as draws of the Laplace
+    approximation, where 0.3 times is the engine's choice."""
+    monkeypatch.setattr("cod_bayes.sampling.nuts._SPREAD", spread)
+    check(by_fast(seed(3)))
+
+
+# Mean and Monte Carlo standard error. Made by PyMC 6.4 and nutpie 0.16.11, on x86-64.
+GOLDEN = {
+    "mu_eta": (0.34517, 0.0029),
+    "mu_beta": (-1.1051, 0.0018),
+    "mu_omega": (-3.5128, 0.0044),
+    "sigma_eta": (0.91457, 0.0025),
+    "sigma_beta": (0.35547, 0.0011),
+    "sigma_model": (0.067532, 0.00051),
+    "tau[a]": (0.0044365, 2e-05),
+    "tau[b]": (0.0051328, 2.5e-05),
+    "nu[a]": (0.55625, 0.0011),
+    "nu[b]": (0.52999, 0.00091),
+    "sigma_omega[a]": (0.035591, 0.00013),
+    "sigma_omega[b]": (0.031452, 0.00012),
+    "sigma_delta[a]": (0.09413, 0.0006),
+    "sigma_delta[b]": (0.09955, 0.00063),
+    "lead[a]": (0.032986, 0.0009),
+    "lead[b]": (0.0087812, 0.0009),
+    "mu_eta_benchmark[a]": (0.077862, 0.0064),
+    "mu_eta_benchmark[b]": (0.14685, 0.0074),
+    "y[a/0]": (0.51624, 0.00059),
+    "y[a/1]": (0.17904, 0.00056),
+    "y[a/2]": (0.17297, 0.00058),
+    "y[a/3]": (0.4812, 0.00064),
+    "y[a/4]": (0.66929, 0.00044),
+    "y[a/5]": (0.6257, 0.00047),
+    "y[a/6]": (0.62997, 0.00053),
+    "y[b/7]": (0.19365, 0.00047),
+    "y[b/8]": (0.12941, 0.00044),
+    "y[b/9]": (0.32692, 0.00063),
+    "y[b/10]": (0.61945, 0.00049),
+    "y[b/11]": (0.64403, 0.00028),
+    "delta_benchmark[b, m2]": (0.024269, 0.00077),
+    "omega[b, m2]": (0.076368, 0.00063),
+}
+
+
+if __name__ == "__main__":
+    for name, (mean, error) in summary(by_pymc(0, draws=2500)).items():
+        print(f'    "{name}": ({mean:.5g}, {error:.2g}),')
