@@ -5,9 +5,9 @@
 
 GLOBAL = ("mu_omega", "sigma_model")  # of all benchmarks
 CURVE = ("eta", "beta", "gamma", "g")
-_PER_BENCHMARK = ("mu_eta", "sigma_eta", "mu_beta", "sigma_beta", "sigma_gamma")
-_PER_BENCHMARK += ("tau", "nu", "sigma_omega", "sigma_delta", "lead")
-DIMS: dict[str, tuple[str, ...]] = {name: ("benchmark",) for name in _PER_BENCHMARK}
+_OF_CURVES = ("mu_eta", "sigma_eta", "mu_beta", "sigma_beta", "sigma_gamma", "nu")
+_OF_SHOCKS = ("tau", "sigma_omega", "sigma_delta", "lead")
+DIMS: dict[str, tuple[str, ...]] = {name: ("benchmark",) for name in (*_OF_CURVES, *_OF_SHOCKS)}
 DIMS |= {"delta": ("model",)} | {name: ("cluster",) for name in CURVE}
 PARAMETERS = (*GLOBAL, *DIMS)  # those that the convergence checks look at
 DIMS |= {"log_beta": ("cluster",), "spread_omega": ("benchmark",)}

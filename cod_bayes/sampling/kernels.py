@@ -663,7 +663,7 @@ def log_density(theta, grad, sloped, x, top, first, start, lean, cells, fixed, p
             sum_0, sum_r, sum_rr, sum_f, sum_ff, sum_fr = six
             s_var = 1 / (s_deltas[b] * s_deltas[b])
             if m == top[b]:  # its shocks are in the curves and in the lead
-                sum_ff = sum_f = sum_fr = 0.0
+                sum_ff, sum_f, sum_fr = 0.0 * six[:3]
             sf[b, m], sfr[b, m], c[b, m] = sum_f, sum_fr, sum_ff + s_var
             a[b, m] = sum_0 - sum_f * sum_f / c[b, m]
             h[b, m] = sum_r - sum_f * sum_fr / c[b, m]
