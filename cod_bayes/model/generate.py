@@ -31,9 +31,7 @@ def prior_draws(
     K, M, several = len(data.cluster), len(data.model), len(data.benchmark) > 1
     value["sigma_omega"] = np.exp(value["mu_omega"])[:, None] * value.pop("spread_omega")
     value["delta"] = several * value["sigma_model"][:, None] * rng.standard_normal((draws, M))
-    value["lead"] = value["sigma_delta"] * rng.standard_normal(
-        (draws, len(data.benchmark))
-    )
+    value["lead"] = value["sigma_delta"] * rng.standard_normal((draws, len(data.benchmark)))
     of = data.of_cluster
     value["eta"] = rng.normal(value["mu_eta"][:, of], value["sigma_eta"][:, of])
     value["beta"] = np.exp(rng.normal(value["mu_beta"][:, of], value["sigma_beta"][:, of]))

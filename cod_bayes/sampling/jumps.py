@@ -7,9 +7,9 @@ mixture q_k of what all chains found, and takes them by the independence Metropo
 
     v' ~ q_k    is taken with probability    min(1, p(v', rest) q_k(v) / (p(v, rest) q_k(v')))
 
-(Tierney 1994, 2.3.3), v what the preconditioner's regression on the coordinates that the clusters of
-a benchmark share leaves of the cluster's own. The posterior stays what it is, and only the density of the cluster's own
-benchmark is asked.
+(Tierney 1994, 2.3.3). v is what remains of the cluster's coordinates after the preconditioner's
+regression on those that all clusters of its benchmark share. The posterior stays what it is, and
+only the density of the cluster's own benchmark is evaluated.
 """
 
 from __future__ import annotations
