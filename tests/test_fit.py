@@ -128,22 +128,6 @@ def test_demo_prints_the_truth_beside_the_forecast(tmp_path, capsys):
     assert (tmp_path / "forecast.png").exists()
 
 
-@pytest.mark.filterwarnings("ignore::cod_bayes.forecast.fitting.ConvergenceWarning")
-def test_single_scores_are_better_fitted_one_by_one_and_it_says_so():
-    x = np.arange(4)
-    rows = [
-        {"benchmark": b, "item": "score", "model": f"m{k}", "compute": 10.0 ** (20 + k / 2)}
-        | {"score": 0.1 + 0.1 * k, "chance": 0.0}
-        for b in ("a", "b")
-        for k in x
-    ]
-    with pytest.warns(UserWarning, match="2 benchmarks are known by one score"):
-        fit(pd.DataFrame(rows), draws=20, tune=20, chains=2, progressbar=False)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", message=".*known by one score")
-        fit(pd.DataFrame(rows[:4]), draws=20, tune=20, chains=2, progressbar=False)
-
-
 def test_items_that_few_trials_measure_are_not_sorted_by_them():
     benchmark = read_table(ladder_table(n_items=600, n_trials=16)).benchmarks["b"]
     found = cluster(benchmark, np.random.default_rng(seed(0)))

@@ -46,7 +46,7 @@ def sampled():
         sample(SPEC, ladder(), random_seed=seed(1), draws=1000, tune=300, progressbar=False)
     density, theta = Density.of(SPEC, ladder()), caught[-1]
     around = (theta - theta.mean(axis=1, keepdims=True)).reshape(-1, density.size)
-    return density, theta, Preconditioner.of(around, density.seen, density.first)
+    return density, theta, Preconditioner.of(around, density.shared, density.first)
 
 
 def rows(density, k):

@@ -4,26 +4,24 @@ import numpy as np
 import pytest
 from seeds import seed
 
-from cod_bayes.sampling.kernels import PER_CLUSTER, gather, size_of, stretch, unpack
+from cod_bayes.sampling.density import blocks_of
+from cod_bayes.sampling.kernels import N_OWN, PER_CLUSTER, gather, size_of, stretch, unpack
 from cod_bayes.sampling.preconditioner import Preconditioner
 
-G, K = 5, 3
-SIZE = G + PER_CLUSTER * K
-SEEN = np.array([[1, 1, 1, 0, 0], [1, 1, 0, 1, 0], [1, 1, 0, 1, 0]], dtype=bool)
+G, K = 3, 3
 FIRST = np.array([0, 1, 3])  # two benchmarks
+SIZE = G + N_OWN * 2 + PER_CLUSTER * K
 
 
 def block_arrow(seed=seed(0)):
-    """A covariance of the kind that is meant: shared coordinates, clusters that hang on them."""
+    """A covariance of the kind that is meant: shared coordinates, and benchmarks that depend on
+    them."""
     rng = np.random.default_rng(seed)
     mix = np.eye(SIZE)
     mix[:G, :G] += np.tril(rng.normal(0, 1, (G, G)), -1)
-    for k in range(K):
-        rows = G + k + K * np.arange(PER_CLUSTER)
-        mix[np.ix_(rows, np.flatnonzero(SEEN[k]))] = rng.normal(0, 1, (PER_CLUSTER, SEEN[k].sum()))
-        mix[np.ix_(rows, rows)] += np.tril(rng.normal(0, 1, (PER_CLUSTER, PER_CLUSTER)), -1)
-    first, second = (G + k + K * np.arange(PER_CLUSTER) for k in (1, 2))
-    mix[np.ix_(second, first)] = rng.normal(0, 0.3, (PER_CLUSTER, PER_CLUSTER))  # of one benchmark
+    for own in blocks_of(G, FIRST):
+        mix[np.ix_(own, range(G))] = rng.normal(0, 1, (len(own), G))
+        mix[np.ix_(own, own)] += np.tril(rng.normal(0, 0.3, (len(own), len(own))), -1)
     mix *= np.exp(rng.normal(0, 1, SIZE))
     return mix @ mix.T
 
@@ -31,12 +29,12 @@ def block_arrow(seed=seed(0)):
 def learned(draws=4000):
     cov = block_arrow()
     theta = np.random.default_rng(seed(1)).multivariate_normal(np.zeros(SIZE), cov, draws)
-    return Preconditioner.of(theta, SEEN, FIRST), theta
+    return Preconditioner.of(theta, G, FIRST), theta
 
 
 def test_none_changes_nothing():
     phi = np.arange(2.0 * SIZE).reshape(2, SIZE)
-    none = Preconditioner.none(SEEN, FIRST)
+    none = Preconditioner.none(G, FIRST)
     np.testing.assert_array_equal(none.theta(phi), phi)
     np.testing.assert_array_equal(none.phi(phi), phi)
 
@@ -55,12 +53,12 @@ def test_its_determinant_is_one():
 
 def test_compiled_form_is_the_same_and_gradients_are_its_transpose():
     found, theta = learned()
-    parts = unpack(found.packed, G, SEEN[0].sum(), FIRST)
+    parts = unpack(found.packed, G, FIRST)
     matrix = found.theta(np.eye(SIZE)).T
     out, back = np.empty(SIZE), np.empty(SIZE)
-    stretch(theta[0], out, *parts)
+    stretch(theta[0], out, G, *parts)
     np.testing.assert_allclose(out, matrix @ theta[0])
-    gather(theta[1], back, *parts)
+    gather(theta[1], back, G, *parts)
     np.testing.assert_allclose(back, matrix.T @ theta[1])
 
 
@@ -68,9 +66,18 @@ def test_its_numbers_are_those_that_are_packed():
     found, _ = learned()
     for matrix in (found.A, *found.own):
         np.testing.assert_array_equal(matrix.astype(np.float32), matrix)
-    packed = found.packed.view(np.float32)
-    assert len(found.packed) == size_of(G, SEEN[0].sum(), FIRST)
-    np.testing.assert_array_equal(packed[: found.touch.size], found.touch.ravel())
+    assert len(found.packed) == size_of(G, FIRST)
+    np.testing.assert_array_equal(found.packed.view(np.float32)[: G * G], found.A.ravel())
+
+
+def test_a_shift_leaves_of_a_cluster_what_no_shared_coordinate_explains():
+    found, theta = learned()
+    for b, own in enumerate(found.blocks):
+        left = theta.copy()
+        left[:, own[N_OWN:]] -= found.shift(theta, b)
+        left[:, own[:N_OWN]] = left[:, :G] = 0
+        phi = found.phi(left)[:, own[N_OWN:]]
+        np.testing.assert_allclose(phi, found.phi(theta)[:, own[N_OWN:]], atol=1e-9)
 
 
 def test_many_draws_make_the_posterior_round():
@@ -83,12 +90,12 @@ def test_many_draws_make_the_posterior_round():
 
 def test_few_draws_are_no_proof():
     theta = np.random.default_rng(seed(2)).normal(size=(6, SIZE))
-    found = Preconditioner.of(theta, SEEN, FIRST)
+    found = Preconditioner.of(theta, G, FIRST)
     assert np.isfinite(found.packed).all()
-    plain = Preconditioner.of(np.random.default_rng(seed(2)).normal(size=(6000, SIZE)), SEEN, FIRST)
-    assert abs(plain.shift(np.eye(G))).max() < 0.1
+    plain = Preconditioner.of(np.random.default_rng(seed(2)).normal(size=(6000, SIZE)), G, FIRST)
+    assert abs(plain.own[0][:, :G]).max() < 0.1
 
 
 def test_draws_that_do_not_move_are_survived():
-    found = Preconditioner.of(np.ones((50, SIZE)), SEEN, FIRST)
+    found = Preconditioner.of(np.ones((50, SIZE)), G, FIRST)
     assert np.isfinite(found.packed).all()

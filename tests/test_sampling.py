@@ -205,7 +205,7 @@ def test_a_run_cut_short_keeps_the_chains_that_make_most_draws():
             "sample_stats": xr.Dataset({"energy": (("chain", "draw"), theta[..., 0])}),
         }
     )
-    own = Preconditioner.none(density.seen, density.first)
+    own = Preconditioner.none(density.shared, density.first)
     kept, stats = _even(own, SimpleNamespace(abort=lambda: raw))
     assert kept.shape == (2, 90, density.size)
     np.testing.assert_array_equal(stats["energy"].values, [[1] * 90, [3] * 90])

@@ -13,7 +13,7 @@ only these items are forecast. Benchmarks with the same target make one problem.
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -73,8 +73,7 @@ class Problem:
 def problems(evidence: Evidence, targets: int = 2) -> list[Problem]:
     """The rolling origin of every benchmark and family: see the module.
 
-    Each of `Evidence.single_scores` is a problem of its own. The other benchmarks of a target make
-    one problem.
+    All benchmarks of one target make one problem.
 
     Raises:
         ValueError: `targets` below 1, or no ladder that is long enough for a target.
@@ -101,16 +100,8 @@ def problems(evidence: Evidence, targets: int = 2) -> list[Problem]:
         )
     table = evidence.to_table()
     largest_first = models.loc[models.index.isin(benchmarks)].iloc[::-1]
-    alone = set(evidence.single_scores)
-    made = []
-    for target in largest_first.sort_values("family", kind="stable").index:
-        names = benchmarks[str(target)]
-        if together := [name for name in names if name not in alone]:
-            made.append(_problem(table, str(target), together))
-        for name in [name for name in names if name in alone]:
-            one = _problem(table, str(target), [name])
-            made.append(replace(one, id=f"{one.id}/{name}"))
-    return made
+    ordered = largest_first.sort_values("family", kind="stable").index
+    return [_problem(table, str(target), benchmarks[str(target)]) for target in ordered]
 
 
 def _problem(table: pd.DataFrame, target: str, benchmarks: list[str]) -> Problem:

@@ -92,12 +92,6 @@ class Evidence:
         """Names of the ladder models in ascending compute."""
         return tuple(self.models.index[self.models["role"] == "ladder"])
 
-    @property
-    def single_scores(self) -> list[str]:
-        """Benchmarks with one score per model. Their slopes are too different to share a prior, so
-        each is forecast alone."""
-        return [name for name, data in self.benchmarks.items() if data.sizes["item"] == 1]
-
     def select(
         self,
         benchmarks: Sequence[str] | None = None,

@@ -97,14 +97,6 @@ def fit(
     check_engine(engine, spec, builder is not None)
     if not isinstance(evidence, Evidence):
         evidence = read_table(evidence)
-    if (single := len(evidence.single_scores)) > 1:
-        warnings.warn(
-            f"{single} benchmarks are known by one score per model; such tasks are forecast "
-            "better one by one than together: fit evidence.select(benchmarks=[name]) of each, or "
-            "--benchmark NAME",
-            UserWarning,
-            stacklevel=2,
-        )
     clusters, whole = clustered(evidence, random_seed, clusterer, preview)
     sampled = partial(
         _sampled,
