@@ -15,7 +15,7 @@ from cod_bayes.model.equations import accuracy, radians
 from cod_bayes.model.ladder import LadderData
 from cod_bayes.model.spec import load_spec
 from cod_bayes.model.statement import build
-from cod_bayes.model.variables import GLOBAL
+from cod_bayes.model.variables import DIMS, GLOBAL
 
 SPEC = load_spec("cod")
 AHEAD = 1.0  # decades from the largest model, of the accuracies that are compared
@@ -51,7 +51,7 @@ def summary(posterior):
     every cluster's accuracy a decade beyond the ladder."""
     p = posterior
     columns = {name: p[name].transpose("chain", "draw").values for name in GLOBAL}
-    for name in ("tau", "nu", "sigma_omega", "sigma_delta", "lead", "mu_eta_benchmark"):
+    for name in (name for name, dims in DIMS.items() if dims == ("benchmark",)):
         for b in p["benchmark"].values:
             columns[f"{name}[{b}]"] = p[name].sel(benchmark=b).transpose("chain", "draw").values
     data = golden_ladder()
