@@ -15,7 +15,7 @@ from cod_bayes.model.equations import accuracy, radians
 from cod_bayes.model.ladder import LadderData
 from cod_bayes.model.spec import load_spec
 from cod_bayes.model.statement import build
-from cod_bayes.model.variables import GLOBAL
+from cod_bayes.model.variables import DIMS, GLOBAL
 
 SPEC = load_spec("cod")
 AHEAD = 1.0  # decades from the largest model, of the accuracies that are compared
@@ -51,7 +51,7 @@ def summary(posterior):
     every cluster's accuracy a decade beyond the ladder."""
     p = posterior
     columns = {name: p[name].transpose("chain", "draw").values for name in GLOBAL}
-    for name in ("tau", "nu", "sigma_omega", "sigma_delta", "lead", "mu_eta_benchmark"):
+    for name in (name for name, dims in DIMS.items() if dims == ("benchmark",)):
         for b in p["benchmark"].values:
             columns[f"{name}[{b}]"] = p[name].sel(benchmark=b).transpose("chain", "draw").values
     data = golden_ladder()
@@ -124,38 +124,44 @@ def test_the_posterior_does_not_depend_on_where_chains_start(monkeypatch, spread
 
 # Mean and Monte Carlo standard error. Made by PyMC 6.4 and nutpie 0.16.11, on x86-64.
 GOLDEN = {
-    "mu_eta": (0.34517, 0.0029),
-    "mu_beta": (-1.1051, 0.0018),
-    "mu_omega": (-3.5128, 0.0044),
-    "sigma_eta": (0.91457, 0.0025),
-    "sigma_beta": (0.35547, 0.0011),
-    "sigma_model": (0.067532, 0.00051),
-    "tau[a]": (0.0044365, 2e-05),
-    "tau[b]": (0.0051328, 2.5e-05),
-    "nu[a]": (0.55625, 0.0011),
-    "nu[b]": (0.52999, 0.00091),
-    "sigma_omega[a]": (0.035591, 0.00013),
-    "sigma_omega[b]": (0.031452, 0.00012),
-    "sigma_delta[a]": (0.09413, 0.0006),
-    "sigma_delta[b]": (0.09955, 0.00063),
-    "lead[a]": (0.032986, 0.0009),
-    "lead[b]": (0.0087812, 0.0009),
-    "mu_eta_benchmark[a]": (0.077862, 0.0064),
-    "mu_eta_benchmark[b]": (0.14685, 0.0074),
-    "y[a/0]": (0.51624, 0.00059),
-    "y[a/1]": (0.17904, 0.00056),
-    "y[a/2]": (0.17297, 0.00058),
-    "y[a/3]": (0.4812, 0.00064),
-    "y[a/4]": (0.66929, 0.00044),
-    "y[a/5]": (0.6257, 0.00047),
-    "y[a/6]": (0.62997, 0.00053),
-    "y[b/7]": (0.19365, 0.00047),
-    "y[b/8]": (0.12941, 0.00044),
-    "y[b/9]": (0.32692, 0.00063),
-    "y[b/10]": (0.61945, 0.00049),
-    "y[b/11]": (0.64403, 0.00028),
-    "delta_benchmark[b, m2]": (0.024269, 0.00077),
-    "omega[b, m2]": (0.076368, 0.00063),
+    "mu_omega": (-3.5146, 0.0046),
+    "sigma_model": (0.081173, 8.1e-05),
+    "mu_eta[a]": (0.077679, 0.0075),
+    "mu_eta[b]": (0.17327, 0.0076),
+    "sigma_eta[a]": (0.94182, 0.0027),
+    "sigma_eta[b]": (1.0512, 0.0031),
+    "mu_beta[a]": (-0.50571, 0.0023),
+    "mu_beta[b]": (-0.87833, 0.0035),
+    "sigma_beta[a]": (0.36518, 0.0012),
+    "sigma_beta[b]": (0.39963, 0.0012),
+    "sigma_gamma[a]": (0.24866, 0.0036),
+    "sigma_gamma[b]": (0.29945, 0.0036),
+    "nu[a]": (0.55648, 0.0012),
+    "nu[b]": (0.53346, 0.00092),
+    "tau[a]": (0.0044341, 2e-05),
+    "tau[b]": (0.0051708, 2.7e-05),
+    "sigma_omega[a]": (0.035605, 0.00013),
+    "sigma_omega[b]": (0.031055, 0.00014),
+    "sigma_delta[a]": (0.094159, 0.00061),
+    "sigma_delta[b]": (0.10017, 0.00068),
+    "lead[a]": (0.03172, 0.0009),
+    "lead[b]": (0.010969, 0.00089),
+    "spread_omega[a]": (1.1955, 0.0041),
+    "spread_omega[b]": (1.0322, 0.0032),
+    "y[a/0]": (0.5143, 0.00065),
+    "y[a/1]": (0.17763, 0.00064),
+    "y[a/2]": (0.17247, 0.00063),
+    "y[a/3]": (0.47999, 0.00069),
+    "y[a/4]": (0.66818, 0.00051),
+    "y[a/5]": (0.62542, 0.00047),
+    "y[a/6]": (0.62863, 0.00056),
+    "y[b/7]": (0.1916, 0.00047),
+    "y[b/8]": (0.12883, 0.00042),
+    "y[b/9]": (0.32357, 0.00064),
+    "y[b/10]": (0.61607, 0.00051),
+    "y[b/11]": (0.64258, 0.00033),
+    "delta_benchmark[b, m2]": (0.021928, 0.0008),
+    "omega[b, m2]": (0.071934, 0.00069),
 }
 
 

@@ -10,17 +10,18 @@ from ladders import EVIDENCE, SPEC
 from seeds import seed
 
 from cod_bayes.forecast.posterior import Fit
+from cod_bayes.forecast.target import stream
 from cod_bayes.model.equations import accuracy, radians
 from cod_bayes.model.ladder import LadderData
 from cod_bayes.model.statement import build
-from cod_bayes.model.variables import DIMS, GLOBAL, PARAMETERS
+from cod_bayes.model.variables import DIMS, PARAMETERS
 
 FAST = {"mode": "FAST_COMPILE"}
 DRAWS = 4000
 
 
 def fit_of(data, posterior, random_seed=0):
-    """A fit whose posterior has these draws; the score is measured without noise."""
+    """A fit whose posterior has these draws."""
     constant = {
         "x_ref": ("benchmark", data.x_ref),
         "top": ("benchmark", data.top),
@@ -46,18 +47,26 @@ def test_a_target_is_the_statement_s(key):
     with model:
         drawn = pm.sample_prior_predictive(count, random_seed=number, compile_kwargs=FAST)
     prior = drawn["prior"].to_dataset()
-    score = fit_of(data, prior, number).draws(compute, measured=False)["score"]
+    drawn_by_fit = fit_of(data, prior, number).draws(compute, measured=False)
 
     # The streams of `Fit.draws`: what is common to all benchmarks, then each one's own.
     B, K = len(data.benchmark), len(data.cluster)
-    own = {"delta_target": np.random.default_rng([number, 1]).standard_normal(count)}
-    own |= {name: np.empty((count, B)) for name in ("delta_benchmark_target", "omega_target")}
+    common = np.random.default_rng([number, 1]).standard_normal(count)
+    own = {"delta_target": common[drawn_by_fit["target"].values[0]]}
+    own["omega_target"] = np.random.default_rng([number, 6]).standard_normal(count)
+    of_benchmark = ("delta_benchmark_target", "omega_benchmark_target")
+    own |= {name: np.empty((count, B)) for name in of_benchmark}
     own["eps_target"] = np.empty((count, K))
-    for b in range(B):
-        rng, inside = np.random.default_rng([number, 2, b]), data.of_cluster == b
+    for b, name in enumerate(data.benchmark):
+        rng, inside = np.random.default_rng([number, 2, stream(name)]), data.of_cluster == b
         own["delta_benchmark_target"][:, b] = rng.standard_normal(count)
-        own["omega_target"][:, b] = rng.standard_normal(count)
+        own["omega_benchmark_target"][:, b] = rng.standard_normal(count)
         own["eps_target"][:, inside] = rng.standard_normal((count, inside.sum()))
+    if B == 1:  # where the two shocks of compute are not told apart
+        own_b, shared = own["delta_benchmark_target"], prior["sigma_model"].values[0, :, None]
+        sigma = prior["sigma_delta"].values[0]
+        both = sigma * own_b + shared * own["delta_target"][:, None]
+        own["delta_benchmark_target"] = both / np.hypot(sigma, shared)
     given = {name: (prior[name].dims, value[None]) for name, value in own.items()}
     stated = pm.compute_deterministics(
         prior.assign(given).drop_vars("score"),
@@ -66,7 +75,7 @@ def test_a_target_is_the_statement_s(key):
         progressbar=False,
         compile_kwargs=FAST,
     )["score"]
-    np.testing.assert_allclose(score, stated, atol=1e-9)
+    np.testing.assert_allclose(drawn_by_fit["score"], stated, atol=1e-9)
     assert float(stated.std()) > 0.05
 
 
@@ -99,7 +108,7 @@ def known_fit(**changed):
     """A posterior of one point, without any shock but those given: what is left of a forecast's
     spread is the target's own shocks."""
     data = two_benchmarks()
-    p = {name: 1e-9 for name in (*GLOBAL, "tau", "sigma_omega")} | {"delta": 0.0, "lead": 0.0}
+    p = dict.fromkeys(PARAMETERS, 1e-9) | {"delta": 0.0, "lead": 0.0}
     p |= {"nu": 0.5, "eta": 0.2, "beta": 0.3, "gamma": 0.1, "g": 0.05} | changed
     sizes = {dim: len(names) for dim, names in data.coords.items()}
     posterior = {}
@@ -113,7 +122,7 @@ def known_fit(**changed):
 
 def target_z(fit, ahead, **options):
     """Arcsine root of the forecast, (draw, benchmark, compute)."""
-    drawn = fit.draws(10 ** (23 + np.atleast_1d(ahead)), **options)
+    drawn = fit.draws(10 ** (23 + np.atleast_1d(ahead)), measured=False, **options)
     return radians(drawn["score"].values[0])
 
 
@@ -134,6 +143,12 @@ def test_the_target_s_spread_grows_with_the_root_of_the_distance():
     sd = target_z(known_fit(sigma_omega=0.03), [0.0, 0.25, 1.0, 4.0]).std(axis=0)
     expected = np.tile(0.03 * np.sqrt([0, 0.25, 1, 4]), (2, 1))
     np.testing.assert_allclose(sd, expected, rtol=0.06, atol=1e-6)
+
+
+def test_benchmarks_share_a_part_of_a_target_s_walk():
+    z = target_z(known_fit(sigma_omega=0.03), 1.0)[:, :, 0]
+    shared = SPEC.constants["shared_omega"]
+    assert np.corrcoef(z.T)[0, 1] == pytest.approx(shared, abs=0.06)
 
 
 def test_moments_of_one_run_share_the_walk_between_them():
