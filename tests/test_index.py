@@ -285,6 +285,23 @@ def test_joined_forecasts_share_the_shock_of_the_target(apart, sigma_model, low,
     assert sd == pytest.approx(forecast(apart[0], 2.0).summary()["sd"].item(), rel=0.1)
 
 
+@pytest.mark.parametrize("one_run", [False, True])
+def test_joined_forecasts_share_the_common_part_of_omega(apart, one_run):
+    """omega of two benchmarks has the correlation shared_omega at one target."""
+    rho = apart[0].spec.constants["shared_omega"]
+    pair = [
+        Forecast(
+            changed(fit, sigma_model=1e-6, sigma_delta=1e-6, tau=1e-6, sigma_omega=0.3).draws(
+                1e24, one_run=one_run, measured=False
+            ),
+            (),
+        )
+        for fit in apart[:2]
+    ]
+    names = [str(f.draws["benchmark"].values[0]) for f in pair]
+    assert correlation(join(pair), *names) == pytest.approx(rho, abs=0.15)
+
+
 def test_forecasts_that_cannot_be_joined_are_refused(apart):
     first, second = (fit.forecast(1e24) for fit in apart[:2])
     with pytest.raises(ValueError, match="same computes"):
@@ -421,7 +438,7 @@ def ladder(benchmarks=("a", "b", "c"), items=(10, 20, 30)):
     return pd.DataFrame(rows, columns=names)
 
 
-def tested(evidence, targets, *methods, indexes=(), out=None):
+def backtested(evidence, targets, *methods, indexes=(), out=None):
     """A backtest in this process."""
     with ThreadPoolExecutor(1) as pool:
         return backtest(evidence, targets, methods, pool, 0, False, out, indexes)
@@ -430,7 +447,7 @@ def tested(evidence, targets, *methods, indexes=(), out=None):
 @pytest.mark.parametrize("weights", ["equal", "items"])
 def test_a_backtest_scores_an_index_and_the_joint_forecast(weights, tmp_path):
     evidence, index = read_table(ladder()), Index("mean", "[ab]", weights)
-    rows = tested(evidence, 1, "persistence", "krajewski", out=tmp_path, indexes=[index])
+    rows = backtested(evidence, 1, "persistence", "krajewski", out=tmp_path, indexes=[index])
     assert set(rows["benchmark"]) == {"a", "b", "c", "mean"}
     one = rows[rows["method"] == "persistence"].set_index("benchmark")
     share = [1 / 2, 1 / 2] if weights == "equal" else [1 / 3, 2 / 3]
@@ -447,9 +464,9 @@ def test_a_backtest_scores_an_index_and_the_joint_forecast(weights, tmp_path):
         ["mean", "persistence", 1],
         ["mean", "krajewski", 1],
     ]
-    again = tested(evidence, 1, "persistence", "krajewski", out=tmp_path, indexes=[index])
+    again = backtested(evidence, 1, "persistence", "krajewski", out=tmp_path, indexes=[index])
     pd.testing.assert_frame_equal(again, rows)  # seconds too: read, not run
-    without = tested(evidence, 1, "persistence", out=tmp_path)
+    without = backtested(evidence, 1, "persistence", out=tmp_path)
     assert set(without["benchmark"]) == {"a", "b", "c"}
 
 
@@ -459,17 +476,17 @@ def test_a_target_without_all_benchmarks_of_an_index_has_no_row_of_it():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         evidence = read_table(table)
-    rows = tested(evidence, 2, "persistence", indexes=[Index("mean", ["a", "b"])])
+    rows = backtested(evidence, 2, "persistence", indexes=[Index("mean", ["a", "b"])])
     assert set(rows.loc[rows["kind"] == "index", "target"]) == {"m4"}
     lonely = table[(table["benchmark"] != "a") | (table["model"] != "m4")]
     with pytest.raises(ValueError, match="a target with results on all its benchmarks"):
-        tested(read_table(lonely), 1, "persistence", indexes=[Index("mean", ["a", "b"])])
+        backtested(read_table(lonely), 1, "persistence", indexes=[Index("mean", ["a", "b"])])
 
 
 def test_an_index_lacks_a_forecast_where_a_benchmark_does():
     table = ladder(("a", "b"), (10, 10)).assign(loss=np.nan)
     methods = ("loss_intermediate", "persistence")
-    rows = tested(read_table(table), 1, *methods, indexes=[MEAN])
+    rows = backtested(read_table(table), 1, *methods, indexes=[MEAN])
     failed = rows[(rows["kind"] == "index") & (rows["method"] == "loss_intermediate")].iloc[0]
     assert failed["error"] == "no forecast of a" and np.isnan(failed["crps"])
     assert rows.loc[rows["method"] == "loss_intermediate", "energy_score"].isna().all()
@@ -478,7 +495,7 @@ def test_an_index_lacks_a_forecast_where_a_benchmark_does():
 
 def test_an_index_of_unknown_benchmarks_is_refused_before_the_work():
     with pytest.raises(ValueError, match="no benchmark matches 'mmlu"):
-        tested(read_table(ladder()), 1, "persistence", indexes=[Index("m", "mmlu_*")])
+        backtested(read_table(ladder()), 1, "persistence", indexes=[Index("m", "mmlu_*")])
 
 
 # --- command line --------------------------------------------------------------------------------
