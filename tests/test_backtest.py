@@ -73,15 +73,12 @@ def test_benchmarks_are_joint_only_where_they_share_the_target() -> None:
     assert sets == {"m5": {"a"}, "m4": {"a", "b"}, "m3": {"b"}}
 
 
-def test_a_task_known_by_its_score_alone_is_a_problem_of_its_own() -> None:
+def test_tasks_known_by_their_scores_alone_share_the_problem_of_their_target() -> None:
     rows = table(("a", "b", "c"))
     rows = rows[(rows["benchmark"] == "a") | (rows["item"] == "i0")]
-    found = problems(read_table(rows), targets=1)
-    assert [(p.id, list(p.evidence.benchmarks)) for p in found] == [
-        ("F/m5", ["a"]),
-        ("F/m5/b", ["b"]),
-        ("F/m5/c", ["c"]),
-    ]
+    (problem,) = problems(read_table(rows), targets=1)
+    assert (problem.id, set(problem.evidence.benchmarks)) == ("F/m5", {"a", "b", "c"})
+    assert [problem.items(name) for name in "abc"] == [10, 20, 20]  # trials of a single score
 
 
 def test_families_are_apart_and_anchors_and_unknown_compute_take_no_part() -> None:

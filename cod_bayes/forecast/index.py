@@ -172,6 +172,13 @@ def with_record(data: xr.Dataset, indexes: Sequence[Index]) -> xr.Dataset:
     return data.assign_attrs({_RECORD: json.dumps(entries, default=dict)})
 
 
+def weighted_mean(values: xr.DataArray, shares: Mapping[str, float]) -> xr.DataArray:
+    """The mean over benchmarks with these shares; NaN where one of them has no value."""
+    weight = xr.DataArray(list(shares.values()), dims="benchmark")
+    part = values.sel(benchmark=list(shares)).drop_vars("benchmark")
+    return (part * weight).sum("benchmark", skipna=False)
+
+
 def members(data: xr.Dataset) -> dict[str, dict[str, float]]:
     """What each benchmark counts in each index of the data; the sum is 1.
 

@@ -17,7 +17,7 @@ from cod_bayes.forecast.curves import Curves
 from cod_bayes.forecast.groups import counted, ladder_of_tree, number_of_items
 from cod_bayes.forecast.mapping import Mapping
 from cod_bayes.forecast.outlook import LIKELY, Forecast
-from cod_bayes.forecast.target import Target, random_walk, stream
+from cod_bayes.forecast.target import Target, random_walk, stream, target_numbers
 from cod_bayes.model.ladder import LadderData
 from cod_bayes.model.spec import Spec
 from cod_bayes.model.variables import CURVE, DIMS, SHOCKS
@@ -205,9 +205,8 @@ class Fit:
         shape = (p.sizes["chain"], p.sizes["draw"], len(names), len(compute))
         score, subset = np.empty(shape), np.empty(shape)
         share, likeliest = np.zeros(len(names)), np.zeros(len(names))
-        count = shape[0] * shape[1]
-        options: dict[str, Any] = {"one_run": one_run, "continues": continues}
-        options["model_seed"] = model_seed
+        count, seed = shape[0] * shape[1], int(self.idata.attrs["random_seed"])
+        options: Any = {"one_run": one_run, "continues": continues, "model_seed": model_seed}
         for i, name in enumerate(names):
             b = self.benchmarks.index(name)
             target = self._target(b, compute, count, **options)
@@ -220,6 +219,7 @@ class Fit:
             for into, y, of in zip((score, subset), target.scores(whole), weights, strict=True):
                 drawn = target.measured(y, of) if measured else y
                 into[:, :, i] = drawn.reshape(*shape[:2], -1)
+        numbers = target_numbers(seed, self.benchmarks, count)
         dims = ("chain", "draw", "benchmark", "compute")
         coords: dict[str, Any] = {"chain": p["chain"], "draw": p["draw"]}
         coords |= {"benchmark": names, "compute": compute}
@@ -230,17 +230,11 @@ class Fit:
                 "predictable_share": ("benchmark", share),
                 "p_predictable": ("benchmark", likeliest),
                 "items": ("benchmark", number_of_items(self.idata, names)),
-                "target": (("chain", "draw"), self._targets(count).reshape(shape[:2])),
+                "target": (("chain", "draw"), numbers.reshape(shape[:2])),
             },
             coords,
-            {"random_seed": int(self.idata.attrs["random_seed"])},
+            {"random_seed": seed},
         )
-
-    def _targets(self, draws: int) -> np.ndarray:
-        """The number of each draw's target model, which with the seed determines what benchmarks
-        share. Fits have different orders: samplers with one seed take similar steps. (draw,)"""
-        seed = int(self.idata.attrs["random_seed"])
-        return np.random.default_rng([seed, 6, *map(stream, self.benchmarks)]).permutation(draws)
 
     def _target(
         self,
@@ -259,8 +253,10 @@ class Fit:
         """
         seed = int(self.idata.attrs["random_seed"])
         model = [model_seed] if model_seed else []
-        common = np.random.default_rng([seed, 1, *model]).standard_normal(draws)
-        common, number = common[self._targets(draws)], stream(self.benchmarks[b])
+        order, number = target_numbers(seed, self.benchmarks, draws), stream(self.benchmarks[b])
+        common, common_step = (
+            np.random.default_rng([seed, of, *model]).standard_normal(draws)[order] for of in (1, 6)
+        )
         rng = np.random.default_rng([seed, 2, number, *model])
         have = len(self._shocks["sigma_delta"])
         at = slice(None) if have == draws else np.arange(draws) * have // draws
@@ -273,16 +269,15 @@ class Fit:
             delta = sigma * own + shared * common - value["delta"][:, top]
         else:
             delta = sigma * (sigma * own + shared * common) / np.hypot(sigma, shared)
-        delta = delta - value["lead"][:, b]
+        delta = np.zeros(draws) if continues else delta - value["lead"][:, b]
         away = np.log10(compute) - x_ref
-        if continues:
-            delta = np.zeros(draws)
         # A part of omega is common to all benchmarks, those of other fits of this seed as well.
-        shared = np.random.default_rng([seed, 6, *model]).standard_normal(draws)
-        walks = [u[:, None] * np.sqrt(np.abs(away)) for u in (shared, rng.standard_normal(draws))]
+        steps = common_step, rng.standard_normal(draws)
+        walks = [step[:, None] * np.sqrt(np.abs(away)) for step in steps]
         if one_run:
             seeds = [seed, 7], [seed, 5, number]
             walks = [random_walk(away, draws, np.random.default_rng(of)) for of in seeds]
+            walks[0] = walks[0][order]
         rho = self.spec.constants["shared_omega"]
         walk = np.sqrt(rho) * walks[0] + np.sqrt(1 - rho) * walks[1]
         eps = rng.standard_normal((draws, len(weight))) * value["tau"][:, b, None]

@@ -51,6 +51,7 @@ so that benchmarks fitted apart can be joined (`cod_bayes.forecast.outlook.join`
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -151,6 +152,15 @@ def random_walk(away: np.ndarray, draws: int, rng: np.random.Generator) -> np.nd
 def stream(name: str) -> int:
     """A benchmark's number among the seeds of random streams, whatever its place in a fit."""
     return zlib.crc32(name.encode())
+
+
+def target_numbers(seed: int, benchmarks: Sequence[str], draws: int) -> np.ndarray:
+    """The number of the target model of each draw of a fit of these benchmarks.
+
+    The seed and this number determine what the benchmarks of a target share. Fits of other
+    benchmarks have another order, because samplers with one seed take similar steps. (draw,)
+    """
+    return np.random.default_rng([seed, 8, *map(stream, benchmarks)]).permutation(draws)
 
 
 def mean_of(clusters: np.ndarray, whole: np.ndarray, alike: float) -> np.ndarray:

@@ -6,7 +6,8 @@ is marked with hover text, which `cod_bayes.show.hover.svg` keeps and other form
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from cod_bayes.evidence.record import ladder_of
+from cod_bayes.forecast.index import members, weighted_mean
 from cod_bayes.forecast.outlook import LIKELY, Forecast
 from cod_bayes.forecast.posterior import Fit
 from cod_bayes.show import words
@@ -79,21 +81,24 @@ def forecast_figure(
     truth: pd.DataFrame | None = None,
     benchmarks: Sequence[str] | None = None,
 ) -> Figure:
-    """Per benchmark: ladder points, the posterior curve with 50 / 90 % bands, the target.
+    """Per benchmark and index: ladder points, the posterior curve with 50 / 90 % bands, the target.
 
     Args:
         truth: rows of benchmark, compute, score to show beside the forecast, where they are known.
-        benchmarks: which; None for all.
+        benchmarks: which, indexes of the forecast as well; None for all.
     """
-    names = _chosen(fit, benchmarks)
+    indexes = members(outlook.draws)
+    names = [*fit.benchmarks, *indexes] if benchmarks is None else list(benchmarks)
+    shares = {name: indexes.get(name) or {known(fit, name): 1.0} for name in names}
     figure, axes = panels(len(names))
     ladder = fit.idata["constant_data"].to_dataset()
     compute, targets = ladder["compute"].values, outlook.draws["compute"].values
     grid = np.geomspace(compute.min(), max(targets.max(), compute.max()), _POINTS)
-    curve = fit.draws(grid, benchmarks=names)["score"]
+    score_of = fit.draws(grid, benchmarks=list(dict.fromkeys(chain(*shares.values()))))["score"]
     for axis, name in zip(axes, names, strict=False):
-        _draw_curve(axis, grid, np.quantile(curve.sel(benchmark=name), BANDS, axis=(0, 1)))
-        _draw_ladder(axis, fit, name)
+        curve = weighted_mean(score_of, shares[name])
+        _draw_curve(axis, grid, np.quantile(curve, BANDS, axis=(0, 1)))
+        _draw_ladder(axis, fit, shares[name])
         score = outlook.draws["score"].sel(benchmark=name)
         q = np.quantile(score, BANDS, axis=(0, 1))
         low, middle, high = 100 * q[[0, 2, 4]]
@@ -305,7 +310,7 @@ def prior_predictive_figure(fit: Fit, benchmarks: Sequence[str] | None = None) -
         mean = prior_scores(fit, name, grid)
         axis.plot(grid, 100 * mean[:20].T, color=GREY, lw=0.6)
         _draw_curve(axis, grid, np.quantile(mean, BANDS, axis=0))
-        _draw_ladder(axis, fit, name)
+        _draw_ladder(axis, fit, {name: 1.0})
         axis.set(xscale="log", xlabel="compute (FLOPs)", ylabel="score (%)", ylim=(-3, 103))
     finish(figure, axes, names, ())
     return figure
@@ -345,10 +350,10 @@ def _draw_curve(axis: Axes, compute: np.ndarray, q: np.ndarray) -> None:
     hover_columns(axis, compute, texts)
 
 
-def _draw_ladder(axis: Axes, fit: Fit, benchmark: str) -> None:
-    """The ladder's scores."""
+def _draw_ladder(axis: Axes, fit: Fit, shares: Mapping[str, float]) -> None:
+    """The ladder's scores: of models with results on all benchmarks that have a share."""
     ladder = fit.idata["constant_data"].to_dataset()
-    score, compute = ladder["score"].sel(benchmark=benchmark).values, ladder["compute"].values
+    score, compute = weighted_mean(ladder["score"], shares).values, ladder["compute"].values
     (dots,) = axis.plot(compute, 100 * score, "o", color=BLACK, ms=4, label="ladder", zorder=6)
     cells = zip(ladder["model"].values, score, compute, strict=True)
     hover(

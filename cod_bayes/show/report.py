@@ -85,7 +85,7 @@ def page(fit: Fit, outlook: Forecast) -> str:
         "two_forecasts": _two_forecasts(fit, outlook),
         "forecasts": [
             _chart(plots.forecast_figure(fit, outlook, benchmarks=[name]), f"Forecast of {name}")
-            for name in fit.benchmarks
+            for name in [*fit.benchmarks, *(index.name for index in outlook.indexes)]
         ],
         "clusters": [
             _chart(plots.clusters_figure(fit, [name]), f"Clusters of {name}")
@@ -156,7 +156,7 @@ def _about(fit: Fit) -> list[tuple[str, str]]:
 def _lead(outlook: Forecast) -> list[str]:
     """The verdicts counted, a line per compute."""
     lines, end = [], ", from an unconverged posterior." if outlook.failed_checks else "."
-    for compute, part in outlook.summary().groupby("compute"):
+    for compute, part in outlook.of_benchmarks().summary().groupby("compute"):
         kinds = [_kind(verdict) for verdict in part["verdict"]]
         counts = [f"{kinds.count(k)} {k}" for k in _MARKS if k in kinds]
         of = f"{len(part)} benchmark{'s' if len(part) > 1 else ''}"
