@@ -172,7 +172,7 @@ def test_items_count_in_the_subset_as_their_cluster_is_likely_predictable():
         rng,
     )
     still = np.zeros((draws, 1)), np.zeros((draws, 3))
-    target = Target(Curves(curve), away, *still, weight, likely, np.inf, [1], mapping)
+    target = Target(Curves(curve), away, *still, weight, likely, np.inf, 0.0, [1], mapping)
     score, subset = target.scores()
     assert target.share == pytest.approx(0.5 * 0.9 + 0.2 * 0.4)
     np.testing.assert_allclose(subset, of(weight * likely))
