@@ -38,7 +38,7 @@ PER_BENCHMARK = (
     "nu",
 )
 N_SCALES = len(PER_BENCHMARK)
-N_OWN = N_SCALES + 1  # coordinates of a benchmark beside its clusters': these and its lead
+N_BENCHMARK = N_SCALES + 1  # coordinates of a benchmark: these and its lead
 N_GLOBAL = len(GLOBAL)
 LANES = 8
 HEAD = 8  # numbers before the arrays of `Density.packed`
@@ -122,22 +122,23 @@ def asin_sqrt(v):
     return angle if v < 0.5 else 0.5 * math.pi - angle
 
 
-# The linear change of coordinates of `cod_bayes.sampling.preconditioner`.
+# The linear change of coordinates of `cod_bayes.sampling.preconditioner`. C_W holds C_b beside W_b
+# of all benchmarks in one row, C_W_T their transposes.
 
 
 @numba.njit(cache=True, nogil=True)
-def size_of(G, first):
-    """Doubles in `packed`."""
-    own = 0
+def preconditioner_size(G, first):
+    """Doubles in `Preconditioner.packed`."""
+    count = G * G
     for b in range(len(first) - 1):
-        n = N_OWN + PER_CLUSTER * (first[b + 1] - first[b])
-        own += n * (G + n)
-    return (2 * (G * G + own) + 1) // 2
+        n = N_BENCHMARK + PER_CLUSTER * (first[b + 1] - first[b])
+        count += n * (G + n)
+    return (2 * count + 1) // 2
 
 
 @numba.njit(cache=True, nogil=True)
-def unpack(packed, G, first):
-    """A, its transpose, own and its transpose in one row each; `first`, of `packed`."""
+def unpack_preconditioner(packed, G, first):
+    """A, its transpose, C_W and C_W_T of `Preconditioner.packed`; and `first`."""
     p = packed.view(np.float32)
     A, i = p[: G * G], G * G
     A_T, i = p[i : i + G * G], i + G * G
@@ -146,9 +147,11 @@ def unpack(packed, G, first):
 
 
 @numba.njit(**FAST)
-def _add(out, rows, at, stride, factors):
-    """out += factors[j] rows[at + j stride : ...], four rows in one reading of `out`; many places
-    at a time, where a sum over a row would go one by one."""
+def _add_rows(out, rows, at, stride, factors):
+    """out += sum_j factors[j] rows[at + j stride : at + j stride + len(out)].
+
+    Four rows at a time: `out` is then read and written a quarter as often, and the loop over its
+    places is vectorised, which the sum of a dot product is not."""
     n, left = len(out), len(factors) % 4
     for j in range(left):
         f, p = factors[j], rows[at + j * stride : at + j * stride + n]
@@ -166,63 +169,63 @@ def _add(out, rows, at, stride, factors):
 
 
 @numba.njit(**FAST)
-def _take(rows, first, b, own):
-    """One benchmark's part of `rows` (N_OWN B + 4 K,), in one piece."""
+def _read_benchmark(coordinates, first, b, part):
+    """Copies benchmark b's coordinates into `part`. coordinates: all but the shared ones."""
     B, K, size = len(first) - 1, first[-1], first[b + 1] - first[b]
-    for c in range(N_OWN):
-        own[c] = rows[c * B + b]
+    for c in range(N_BENCHMARK):
+        part[c] = coordinates[c * B + b]
     for c in range(PER_CLUSTER):
         for i in range(size):
-            own[N_OWN + c * size + i] = rows[N_OWN * B + c * K + first[b] + i]
+            part[N_BENCHMARK + c * size + i] = coordinates[N_BENCHMARK * B + c * K + first[b] + i]
 
 
 @numba.njit(**FAST)
-def _put(rows, first, b, own):
-    """Writes what `_take` takes."""
+def _write_benchmark(coordinates, first, b, part):
+    """Copies `part` to benchmark b's coordinates, the reverse of `_read_benchmark`."""
     B, K, size = len(first) - 1, first[-1], first[b + 1] - first[b]
-    for c in range(N_OWN):
-        rows[c * B + b] = own[c]
+    for c in range(N_BENCHMARK):
+        coordinates[c * B + b] = part[c]
     for c in range(PER_CLUSTER):
         for i in range(size):
-            rows[N_OWN * B + c * K + first[b] + i] = own[N_OWN + c * size + i]
+            coordinates[N_BENCHMARK * B + c * K + first[b] + i] = part[N_BENCHMARK + c * size + i]
 
 
 @numba.njit(**FAST)
-def stretch(phi, theta, G, A, A_T, own, own_T, first):
-    """theta of phi, in place."""
+def theta_of_phi(phi, theta, G, A, A_T, C_W, C_W_T, first):
+    """Writes theta: A phi_h, and C_b phi_h + W_b phi_b of every benchmark."""
     start = 0
     theta[:G] = 0.0
-    _add(theta[:G], A_T, 0, G, phi[:G])
-    given, made = np.empty(len(phi)), np.empty(len(phi))
+    _add_rows(theta[:G], A_T, 0, G, phi[:G])
+    phi_b, theta_b = np.empty(len(phi)), np.empty(len(phi))
     for b in range(len(first) - 1):
-        n = N_OWN + PER_CLUSTER * (first[b + 1] - first[b])
-        _take(phi[G:], first, b, given)
-        made[:n] = 0.0
-        _add(made[:n], own_T, start, n, phi[:G])
+        n = N_BENCHMARK + PER_CLUSTER * (first[b + 1] - first[b])
+        _read_benchmark(phi[G:], first, b, phi_b)
+        theta_b[:n] = 0.0
+        _add_rows(theta_b[:n], C_W_T, start, n, phi[:G])
         for j in range(0, n, _TRIANGLE_STEP):  # W_b is lower triangular
             at = start + (G + j) * n + j
-            _add(made[j:n], own_T, at, n, given[j : min(j + _TRIANGLE_STEP, n)])
-        _put(theta[G:], first, b, made)
+            _add_rows(theta_b[j:n], C_W_T, at, n, phi_b[j : min(j + _TRIANGLE_STEP, n)])
+        _write_benchmark(theta[G:], first, b, theta_b)
         start += n * (G + n)
 
 
 @numba.njit(**FAST)
-def gather(by_theta, by_phi, G, A, A_T, own, own_T, first):
-    """A gradient by theta to one by phi, in place."""
+def gradient_by_phi(by_theta, by_phi, G, A, A_T, C_W, C_W_T, first):
+    """Writes by_phi, the gradient by phi of what has the gradient by_theta by theta."""
     start = 0
     by_phi[:G] = 0.0
-    _add(by_phi[:G], A, 0, G, by_theta[:G])
-    given, made = np.empty(len(by_phi)), np.empty(len(by_phi))
+    _add_rows(by_phi[:G], A, 0, G, by_theta[:G])
+    by_theta_b, by_phi_hb = np.empty(len(by_phi)), np.empty(len(by_phi))
     for b in range(len(first) - 1):
-        n = N_OWN + PER_CLUSTER * (first[b + 1] - first[b])
-        _take(by_theta[G:], first, b, given)
-        made[: G + n] = 0.0
+        n = N_BENCHMARK + PER_CLUSTER * (first[b + 1] - first[b])
+        _read_benchmark(by_theta[G:], first, b, by_theta_b)
+        by_phi_hb[: G + n] = 0.0
         for i in range(0, n, _TRIANGLE_STEP):
             end = min(i + _TRIANGLE_STEP, n)
-            _add(made[: G + end], own, start + i * (G + n), G + n, given[i:end])
+            _add_rows(by_phi_hb[: G + end], C_W, start + i * (G + n), G + n, by_theta_b[i:end])
         for j in range(G):
-            by_phi[j] += made[j]
-        _put(by_phi[G:], first, b, made[G:])
+            by_phi[j] += by_phi_hb[j]
+        _write_benchmark(by_phi[G:], first, b, by_phi_hb[G:])
         start += n * (G + n)
 
 
@@ -738,11 +741,13 @@ def log_density_c(size, phi, gradient, value, packed):
     G = N_GLOBAL + M
     evidence = unpack_evidence(numba.carray(packed, (own,)))
     first = evidence[2]
-    change = unpack(numba.carray(packed, (own + size_of(G, first),))[own:], G, first)
+    change = unpack_preconditioner(
+        numba.carray(packed, (own + preconditioner_size(G, first),))[own:], G, first
+    )
     theta, by_theta, by_phi = np.empty(size), np.empty(size), numba.carray(gradient, (size,))
-    stretch(numba.carray(phi, (size,)), theta, G, *change)
+    theta_of_phi(numba.carray(phi, (size,)), theta, G, *change)
     log_p = log_density(theta, by_theta, True, *evidence)
-    gather(by_theta, by_phi, G, *change)
+    gradient_by_phi(by_theta, by_phi, G, *change)
     numba.carray(value, (1,))[0] = log_p
     return 0 if np.isfinite(log_p) and np.isfinite(by_phi).all() else 3
 
