@@ -425,11 +425,11 @@ DERIVATIVES: dict[str, Any] = {
     "one_minus_exp": lambda by, v, x: (by * _node("exp", -x),),
     "within": lambda by, v, x, low, high: (by, 0, 0),
 }
-_nodes: dict[Any, _Node] = {}  # of the function at work, each after its arguments
+_nodes: dict[Any, _Node] = {}  # of the function that is traced, each after its arguments
 
 
 class _Node:
-    """A number in a function: its name in the source, the operation that makes it."""
+    """A number in a traced function: its name in the source, and the operation that makes it."""
 
     def __init__(self, name, operation="", *arguments):
         self.name, self.operation, self.arguments = name, operation, arguments
@@ -493,40 +493,46 @@ def gradient_of(function, kept=()):
     Returns: a function of the arguments, the kept values, and the derivatives of a result by each
     of the other outputs. It returns the derivatives of that result by each argument.
     """
-    code, names = function.py_func.__code__, function.py_func.__globals__
+    name, code = f"{function.__name__}_back", function.py_func.__code__
+    names = function.py_func.__globals__
+
+    # The function, of nodes.
     traced: dict[str, Any] = {n: (lambda *v, n=n: _node(n, *v)) for n in DERIVATIVES}
     traced["math"] = SimpleNamespace(log=traced["math.log"], sqrt=traced["math.sqrt"])
-    arguments = [_Node(name) for name in code.co_varnames[: code.co_argcount]]
+    arguments = [_Node(argument) for argument in code.co_varnames[: code.co_argcount]]
     _nodes.clear()
     outputs = FunctionType(code, names | traced)(*arguments)
+
+    # by[v] sums the derivatives by v over all operations that take v.
     n = len(outputs) - len(kept)
-    given = [_Node(f"by_{i}") for i in range(n)]
+    by_outputs = [_Node(f"by_{i}") for i in range(n)]
     by: dict[_Node, Any] = {}
-    for output, by_output in zip(outputs[:n], given, strict=True):
-        by[output] = by_output + by.get(output, 0)
+    for v, by_v in zip(outputs[:n], by_outputs, strict=True):
+        by[v] = by_v + by.get(v, 0)
     for v in reversed(list(_nodes.values())):
         if v in by:
-            for x, by_x in zip(
-                v.arguments, DERIVATIVES[v.operation](by[v], v, *v.arguments), strict=True
-            ):
+            by_arguments = DERIVATIVES[v.operation](by[v], v, *v.arguments)
+            for x, by_x in zip(v.arguments, by_arguments, strict=True):
                 if isinstance(x, _Node):
                     by[x] = by_x + by.get(x, 0)
     results = [by.get(v, 0) for v in arguments]
-    for v, name in zip(outputs[n:], kept, strict=True):
-        v.name, v.operation, v.arguments = name, "", ()
+
+    # The source of what the results need.
+    for v, parameter in zip(outputs[n:], kept, strict=True):
+        v.name, v.operation, v.arguments = parameter, "", ()
     needed, lines = set(results), []
     for v in reversed(list(_nodes.values())):
         if v in needed and v.operation:
             needed.update(v.arguments)
             lines.append(f"    {v.name} = {v.source}")
-    parameters = ", ".join([*map(_name, arguments), *kept, *map(_name, given)])
-    lines += [f"def {function.__name__}_back({parameters}):"]
+    parameters = ", ".join([*map(_name, arguments), *kept, *map(_name, by_outputs)])
+    lines.append(f"def {name}({parameters}):")
     source = "\n".join([*reversed(lines), f"    return ({', '.join(map(_name, results))},)"])
     made: dict[str, Any] = {}
-    # Of this file, by which Numba's cache knows it, together with the function's name.
+    # Numba's cache knows a function by its file and name, so this file is given as its file.
     exec(compile(source, __file__, "exec"), names, made)
-    made[f"{function.__name__}_back"].__doc__ = source
-    return numba.njit(forceinline=True, **FAST)(made[f"{function.__name__}_back"])
+    made[name].__doc__ = source
+    return numba.njit(forceinline=True, **FAST)(made[name])
 
 
 # The density, and its gradient by `gradient_of`.
