@@ -34,19 +34,19 @@ def ladder():
 @pytest.fixture(scope="module")
 def sampled():
     """The density, draws theta of converged chains, and a preconditioner of them."""
-    caught = []
+    jumped = []
 
-    def keep(spec, data, density, found, theta, seed):
-        theta = jump(spec, data, density, found, theta, seed)
-        caught.append(theta)
+    def keep(spec, data, density, preconditioner, theta, seed):
+        theta = jump(spec, data, density, preconditioner, theta, seed)
+        jumped.append(theta)
         return theta
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("cod_bayes.sampling.nuts.jump", keep)
         sample(SPEC, ladder(), random_seed=seed(1), draws=1000, tune=300, progressbar=False)
-    density, theta = Density.of(SPEC, ladder()), caught[-1]
-    around = (theta - theta.mean(axis=1, keepdims=True)).reshape(-1, density.size)
-    return density, theta, Preconditioner.of(around, density.shared, density.first)
+    density, theta = Density.of(SPEC, ladder()), jumped[-1]
+    centred = (theta - theta.mean(axis=1, keepdims=True)).reshape(-1, density.size)
+    return density, theta, Preconditioner.of(centred, density.shared, density.first)
 
 
 def rows(density, k):
@@ -54,15 +54,15 @@ def rows(density, k):
 
 
 def test_chains_that_are_stuck_apart_come_together(sampled):
-    density, theta, found = sampled
-    own = rows(density, 1)
+    density, theta, preconditioner = sampled
+    cluster = rows(density, 1)
     # Every chain has a quarter of what the cluster does: by its share above the floor.
     flat = theta.reshape(-1, density.size).copy()
-    flat[:, own] = flat[np.argsort(flat[:, own[2]], kind="stable")][:, own]
+    flat[:, cluster] = flat[np.argsort(flat[:, cluster[2]], kind="stable")][:, cluster]
     stuck = flat.reshape(theta.shape)
-    assert array_stats.rhat(stuck[..., own[2]], method="rank") > 1.5
-    freed = jump(SPEC, ladder(), density, found, stuck, 7)
-    assert array_stats.rhat(freed[..., own[2]], method="rank") < 1.05
+    assert array_stats.rhat(stuck[..., cluster[2]], method="rank") > 1.5
+    freed = jump(SPEC, ladder(), density, preconditioner, stuck, 7)
+    assert array_stats.rhat(freed[..., cluster[2]], method="rank") < 1.05
     g = density.constrain(freed)["g"][..., 1], density.constrain(theta)["g"][..., 1]
     np.testing.assert_allclose(
         np.quantile(g[0], [0.1, 0.5, 0.9]), np.quantile(g[1], [0.1, 0.5, 0.9]), atol=0.03
@@ -70,16 +70,16 @@ def test_chains_that_are_stuck_apart_come_together(sampled):
 
 
 def test_only_slow_clusters_move_and_a_seed_repeats_it(sampled):
-    density, theta, found = sampled
+    density, theta, preconditioner = sampled
     rng = np.random.default_rng(seed(0))
     mixed = theta.reshape(-1, density.size)[rng.permutation(theta.shape[0] * theta.shape[1])]
     mixed = mixed.reshape(theta.shape)
-    assert_array_equal(jump(SPEC, ladder(), density, found, mixed, 3), mixed)
+    assert_array_equal(jump(SPEC, ladder(), density, preconditioner, mixed, 3), mixed)
     slow = mixed.copy()
-    own = rows(density, 1)
-    slow[..., own] = np.repeat(mixed[:, ::20, own], 20, axis=1)
-    moved = jump(SPEC, ladder(), density, found, slow, 3)
-    assert_array_equal(np.delete(moved, own, axis=-1), np.delete(slow, own, axis=-1))
-    assert (moved[..., own] != slow[..., own]).any(axis=-1).mean() > 0.3
-    assert_array_equal(jump(SPEC, ladder(), density, found, slow, 3), moved)
-    assert (jump(SPEC, ladder(), density, found, slow, 4) != moved).any()
+    cluster = rows(density, 1)
+    slow[..., cluster] = np.repeat(mixed[:, ::20, cluster], 20, axis=1)
+    moved = jump(SPEC, ladder(), density, preconditioner, slow, 3)
+    assert_array_equal(np.delete(moved, cluster, axis=-1), np.delete(slow, cluster, axis=-1))
+    assert (moved[..., cluster] != slow[..., cluster]).any(axis=-1).mean() > 0.3
+    assert_array_equal(jump(SPEC, ladder(), density, preconditioner, slow, 3), moved)
+    assert (jump(SPEC, ladder(), density, preconditioner, slow, 4) != moved).any()

@@ -18,7 +18,7 @@ from cod_bayes.model.ladder import LadderData, fall_variance
 from cod_bayes.model.spec import load_spec
 from cod_bayes.sampling.checks import e_bfmi_of
 from cod_bayes.sampling.density import Density
-from cod_bayes.sampling.nuts import _even, _named, _one_of, sample
+from cod_bayes.sampling.nuts import _cut_short, _data_tree, _random_start, sample
 from cod_bayes.sampling.preconditioner import Preconditioner
 
 SPEC = load_spec("cod")
@@ -48,7 +48,7 @@ def test_runs_are_joined_chain_by_chain_and_thinned(monkeypatch):
     monkeypatch.setattr("cod_bayes.sampling.nuts._KEPT_DRAWS", 6)
     density = Density.of(SPEC, ladder())
     first, second = run(density, 0), run(density, 1)
-    joined = _named(density, ladder(), [first, second])
+    joined = _data_tree(density, ladder(), [first, second])
     beta = joined["posterior"].to_dataset()["beta"].values
     for chain in range(2):
         both = np.concatenate([first[0][chain], second[0][chain]])
@@ -61,17 +61,17 @@ def test_e_bfmi_is_that_of_neighbouring_draws(monkeypatch):
     monkeypatch.setattr("cod_bayes.sampling.nuts._KEPT_DRAWS", 200)
     density = Density.of(SPEC, ladder())
     runs = [run(density, 0, draws=200), run(density, 1, draws=200)]
-    stats = _named(density, ladder(), runs)["sample_stats"].to_dataset()
+    stats = _data_tree(density, ladder(), runs)["sample_stats"].to_dataset()
     least = np.min([e_bfmi_of(one) for _, one in runs], axis=0)
     np.testing.assert_allclose(e_bfmi_of(stats), least)
     assert abs(e_bfmi_of(stats.drop_vars("e_bfmi")) - least).max() > 1e-3
 
 
-def test_a_chain_s_start_hangs_on_its_seed_alone():
+def test_a_chain_s_start_depends_on_its_seed_alone():
     points = np.arange(12.0).reshape(6, 2)
-    start = _one_of(points)
-    seen = {tuple(start(seed)) for seed in range(50)}
-    assert seen == {tuple(point) for point in points}
+    start = _random_start(points)
+    starts = {tuple(start(seed)) for seed in range(50)}
+    assert starts == {tuple(point) for point in points}
     np.testing.assert_array_equal(start(7), start(7))
 
 
@@ -205,9 +205,10 @@ def test_a_run_cut_short_keeps_the_chains_that_make_most_draws():
             "sample_stats": xr.Dataset({"energy": (("chain", "draw"), theta[..., 0])}),
         }
     )
-    own = Preconditioner.none(density.shared, density.first)
-    kept, stats = _even(own, SimpleNamespace(abort=lambda: raw))
+    none = Preconditioner.none(density.shared, density.first)
+    kept, stats = _cut_short(none, SimpleNamespace(abort=lambda: raw))
     assert kept.shape == (2, 90, density.size)
     np.testing.assert_array_equal(stats["energy"].values, [[1] * 90, [3] * 90])
+    one = raw.map_over_datasets(lambda d: d.isel(draw=[0]))
     with pytest.raises(KeyboardInterrupt):
-        _even(own, SimpleNamespace(abort=lambda: raw.map_over_datasets(lambda d: d.isel(draw=[0]))))
+        _cut_short(none, SimpleNamespace(abort=lambda: one))

@@ -1,24 +1,30 @@
-"""The model's log density and its gradient, by hand, for the sampler.
+"""The model's log density and its gradient, for the fast engine.
 
-`cod_bayes.model.statement.build` states the model in PyMC; this is the same density (log posterior
-up to
-nothing: constants included) on the same unconstrained coordinates, differentiated in reverse by
-hand and compiled ahead by numba, cached on disk. No graph is compiled when a forecast is asked for,
-and one evaluation costs little more than its exponentials. A test holds value and gradient to those
-of the PyMC model.
+`cod_bayes.model.statement.build` states the model in PyMC. This is its density with the shocks
+delta_bm of all but a benchmark's largest model, the random walks omega and the noise eps integrated
+out in closed form. It is the log posterior up to the evidence's log probability: all constants are
+included. A test holds value and gradient to those of the PyMC model.
 
-Coordinates, in this order (B benchmarks, M models, K clusters):
+`cod_bayes.sampling.kernels` computes both. Numba compiles it once per installation, so no graph is
+compiled when a forecast is made.
+
+Coordinates, all unbounded, in this order (B benchmarks, M models, K clusters):
 
     mu_omega, log sigma_model, raw_delta (M),
     mu_eta (B), mu_beta (B), log sigma_eta (B), log sigma_beta (B), log sigma_gamma (B),
     log sigma_delta (B), log tau (B), log spread_omega (B), log nu (B), raw_lead (B),
     probit kept (K), probit y (K), probit s (K), probit phi (K)
 
-Given what all benchmarks share, the first 2 + M, benchmarks are independent: a benchmark's block is
-its ten coordinates and those of its clusters.
+Of these,
 
-A probit (`cod_bayes.model.ladder.share`) where a logit is usual: the tail towards 0, where data say
-nothing, is then lighter than an exponential's.
+    delta_m = sigma_model raw_delta_m            a model's shock on all benchmarks
+    lead_b = sigma_delta_b raw_lead_b            delta_bm of the benchmark's largest model
+    log sigma_omega_b = mu_omega + log spread_omega_b
+
+and a cluster's four probits give its eta, beta, gamma and g (`cod_bayes.sampling.coordinates`).
+
+All benchmarks share the first 2 + M coordinates. Given these, benchmarks are independent: a
+benchmark's block is its ten coordinates and those of its clusters.
 
 Symbols are those of `cod_bayes.model.statement`.
 """
@@ -39,8 +45,8 @@ from cod_bayes.model.variables import CURVE, GLOBAL
 from cod_bayes.sampling.coordinates import curves_of, second_model, trend_weights
 from cod_bayes.sampling.kernels import (
     LANES,
+    N_BENCHMARK,
     N_GLOBAL,
-    N_OWN,
     PER_BENCHMARK,
     PER_CLUSTER,
     first_places,
@@ -49,7 +55,7 @@ from cod_bayes.sampling.kernels import (
 )
 
 _STEP = 1e-4  # of a coordinate, for second derivatives
-_FLATTEST = 0.3  # curvature: priors alone make about 1
+_LEAST_CURVATURE = 0.3  # curvature: priors alone make about 1
 
 
 @dataclass(frozen=True)
@@ -59,9 +65,8 @@ class Density:
     Attributes:
         data: the evidence.
         several: whether models have shocks of their own.
-        packed: all numbers of the evidence and the priors in one row, as `unpack_evidence` reads
-        it.
-        start_values: (size,) where the climb to the mode sets out from.
+        packed: all numbers of the evidence and the priors in one row, for `unpack_evidence`.
+        start_values: (size,) where the search for the mode starts.
         first: (B + 1,) where each benchmark's clusters begin.
     """
 
@@ -84,16 +89,16 @@ class Density:
         log_norm = gammaln(a) + gammaln(b) - gammaln(a + b)
         prior = spec.normal_priors(GLOBAL + PER_BENCHMARK)
         first = np.searchsorted(data.of_cluster, np.arange(B + 1))
-        start, J = first_places(first)
+        start, n_blocks = first_places(first)
         place = start[data.of_cluster] + np.arange(K) - first[data.of_cluster]
         block, lane = place // LANES, place % LANES
-        cells = np.zeros((M, J, 2, LANES))
-        cells[:, :, 1] = -1.0
+        cells = np.zeros((M, n_blocks, 2, LANES))
+        cells[:, :, 1] = -1.0  # not measured
         noise = np.where(data.measured, data.noise, -1.0)
         cells[:, block, :, lane] = np.stack([data.z, noise], axis=-1)
-        below, way = second_model(data)
-        fixed = np.ones((J, 5, LANES))  # places without a cluster: any finite numbers
-        fixed[block, :, lane] = np.column_stack([a, b, log_norm, way, data.nu_ratio])
+        second, distance = second_model(data)
+        fixed = np.ones((n_blocks, 5, LANES))  # places without a cluster: any finite numbers
+        fixed[block, :, lane] = np.column_stack([a, b, log_norm, distance, data.nu_ratio])
         several = B > 1 if several is None else several
         constants = [several, *(spec.constants[name] for name in ("capped_share", "capped_loss"))]
         head = [B, M, K, 0, *constants, data.measured.sum()]
@@ -101,10 +106,10 @@ class Density:
         packed = np.concatenate([np.ravel(np.asarray(v, dtype=float)) for v in arrays])
         packed[3] = len(packed)
 
-        # Of each cluster the last measured model, and that of its second accuracy.
+        # Start values: accuracies at each cluster's last measured model and at its small model.
         last = M - 1 - np.argmax(data.measured[:, ::-1], axis=1)
-        y, y_below = np.clip(np.sin(data.z[np.arange(K), [last, below]]) ** 2, 0.01, 0.99)
-        kept = np.clip(y_below / y, 0.05, 0.97)
+        y, y_second = np.clip(np.sin(data.z[np.arange(K), [last, second]]) ** 2, 0.01, 0.99)
+        kept = np.clip(y_second / y, 0.05, 0.97)
         s = np.clip(1 - a / (a + b) / (kept * y), 0.05, 0.99)
         scales = np.repeat(prior[N_GLOBAL:, 0], B)
         curves = [ndtri(kept), ndtri(y), ndtri(s), np.full(K, -1.0)]
@@ -119,7 +124,7 @@ class Density:
     @property
     def size(self) -> int:
         B, M, K = self.shape
-        return N_GLOBAL + M + N_OWN * B + PER_CLUSTER * K
+        return N_GLOBAL + M + N_BENCHMARK * B + PER_CLUSTER * K
 
     @property
     def shared(self) -> int:
@@ -131,89 +136,90 @@ class Density:
         return log_density(theta, gradient, True, *unpack_evidence(self.packed)), gradient
 
     def constrain(self, theta: np.ndarray) -> dict[str, np.ndarray]:
-        """Named parameters of draws (..., size), each (..., dim): see the module's order."""
+        """Named parameters of draws (..., size), each (..., dim)."""
         B, M, K = self.shape
-        sizes = [1] * N_GLOBAL + [M] + [B] * N_OWN + [K] * PER_CLUSTER
+        sizes = [1] * N_GLOBAL + [M] + [B] * N_BENCHMARK + [K] * PER_CLUSTER
         parts = np.split(theta, np.cumsum(sizes)[:-1], axis=-1)
         value = dict(zip(GLOBAL, (part[..., 0] for part in parts[:N_GLOBAL]), strict=True))
         value = {k: v if k.startswith("mu") else np.exp(v) for k, v in value.items()}
-        raw, *own = parts[N_GLOBAL:]
-        probits, raw_lead = own[N_OWN:], own[N_OWN - 1]
-        each = dict(zip(PER_BENCHMARK, own, strict=False))
-        each = {k: v if k.startswith("mu") else np.exp(v) for k, v in each.items()}
+        raw, *rest = parts[N_GLOBAL:]
+        probits, raw_lead = rest[N_BENCHMARK:], rest[N_BENCHMARK - 1]
+        scales = dict(zip(PER_BENCHMARK, rest, strict=False))
+        scales = {k: v if k.startswith("mu") else np.exp(v) for k, v in scales.items()}
         top, of_cluster, weights = self.data.top, self.data.of_cluster, trend_weights(self.data)
-        nu = self.data.nu_ratio * each["nu"][..., of_cluster]
-        lead = each["sigma_delta"] * raw_lead
+        nu = self.data.nu_ratio * scales["nu"][..., of_cluster]
+        lead = scales["sigma_delta"] * raw_lead
         delta = float(self.several) * value["sigma_model"][..., None] * raw
         trend = delta @ weights.T - (delta[..., top] + lead) * weights.sum(axis=1)
         curves = curves_of(probits, nu, second_model(self.data)[1] * np.exp(trend[..., of_cluster]))
-        spread = each.pop("spread_omega")
+        spread = scales.pop("spread_omega")
         value["sigma_omega"] = np.exp(value["mu_omega"])[..., None] * spread
-        value |= each | {"lead": lead, "delta": delta}
+        value |= scales | {"lead": lead, "delta": delta}
         return value | dict(zip(CURVE, curves, strict=True))
 
     @property
     def blocks(self) -> list[np.ndarray]:
-        """Where each benchmark's coordinates are: its own, then those of its clusters, one of every
-        cluster after the other."""
+        """The places of each benchmark's coordinates: see `blocks_of`."""
         return blocks_of(self.shared, self.first)
 
     @cached_property
     def mode(self) -> np.ndarray:
-        """Where a climb from `start_values` ends, (size,)."""
+        """The local maximum found from `start_values`, (size,)."""
 
         def negative(theta: np.ndarray) -> tuple[float, np.ndarray]:
             value, gradient = self(theta)
-            sound = np.isfinite(value) and np.isfinite(gradient).all()
-            return (-value, -gradient) if sound else (1e300, 0 * theta)
+            finite = np.isfinite(value) and np.isfinite(gradient).all()
+            return (-value, -gradient) if finite else (1e300, 0 * theta)
 
         options = {"maxiter": 3000, "maxfun": 4000}
         return minimize(negative, self.start_values, jac=True, method="L-BFGS-B", options=options).x
 
     def laplace(self, draws: int) -> np.ndarray:
-        """Draws (draw, size) of the normal that has the mode's curvature, where that is positive.
+        """Draws (draw, size) of the normal with the curvature at the mode, made positive definite.
 
-        A posterior of clusters with several explanations is not this, but has its scales."""
+        Only their scales are used: a cluster with several explanations has no normal posterior."""
         blocks, G = self.blocks, self.shared
         widest = max(map(len, blocks))
-        # Benchmarks are independent given what they share: one step moves a coordinate of each.
-        moved = [np.array([g]) for g in range(G)]
-        moved += [np.array([own[i] for own in blocks if i < len(own)]) for i in range(widest)]
-        curved = np.zeros((len(moved), self.size))
-        for i, at in enumerate(moved):
+        # Given the shared coordinates benchmarks are independent: one difference of gradients gives
+        # a column of each benchmark's Hessian.
+        columns = [np.array([g]) for g in range(G)]
+        columns += [np.array([at[i] for at in blocks if i < len(at)]) for i in range(widest)]
+        hessian = np.zeros((len(columns), self.size))
+        for i, at in enumerate(columns):
             step = np.zeros(self.size)
             step[at] = _STEP
-            curved[i] = (self(self.mode - step)[1] - self(self.mode + step)[1]) / (2 * _STEP)
-        curved = np.nan_to_num(curved, posinf=0.0, neginf=0.0)
+            hessian[i] = (self(self.mode - step)[1] - self(self.mode + step)[1]) / (2 * _STEP)
+        hessian = np.nan_to_num(hessian, posinf=0.0, neginf=0.0)
         rng = np.random.default_rng(0)
         out = np.empty((draws, self.size))
-        left = curved[:G, :G].copy()
+        shared_hessian = hessian[:G, :G].copy()  # benchmarks integrated out, at the end
         parts = []
-        for own in blocks:
-            factor = _root(curved[G : G + len(own), own])
-            half = curved[:G, own] @ factor
-            left -= half @ half.T
-            parts.append((own, factor, half))
-        shared = rng.standard_normal((draws, G)) @ _root(left).T
+        for at in blocks:
+            factor = _inverse_root(hessian[G : G + len(at), at])
+            half = hessian[:G, at] @ factor
+            shared_hessian -= half @ half.T
+            parts.append((at, factor, half))
+        shared = rng.standard_normal((draws, G)) @ _inverse_root(shared_hessian).T
         out[:, :G] = shared
-        for own, factor, half in parts:
-            z = rng.standard_normal((draws, len(own))) - shared @ half
-            out[:, own] = z @ factor.T
+        for at, factor, half in parts:
+            z = rng.standard_normal((draws, len(at))) - shared @ half
+            out[:, at] = z @ factor.T
         return self.mode + out
 
 
 def blocks_of(shared: int, first: np.ndarray) -> list[np.ndarray]:
-    """Of each benchmark the places of its coordinates among all: see the module."""
+    """Each benchmark's places among all coordinates: its own ten, then one coordinate of all its
+    clusters after the other. shared: how many coordinates all benchmarks share."""
     B, K = len(first) - 1, first[-1]
-    own = shared + B * np.arange(N_OWN)
-    steps = shared + N_OWN * B + K * np.arange(PER_CLUSTER)[:, None]
+    scales = shared + B * np.arange(N_BENCHMARK)
+    probits = shared + N_BENCHMARK * B + K * np.arange(PER_CLUSTER)[:, None]
     return [
-        np.concatenate([own + b, (steps + np.arange(first[b], first[b + 1])).ravel()])
+        np.concatenate([scales + b, (probits + np.arange(first[b], first[b + 1])).ravel()])
         for b in range(B)
     ]
 
 
-def _root(hessian: np.ndarray) -> np.ndarray:
-    """R with R R' the inverse, each curvature at least `_FLATTEST` and positive."""
+def _inverse_root(hessian: np.ndarray) -> np.ndarray:
+    """R with R R' the inverse; curvatures count as positive, and at least `_LEAST_CURVATURE`."""
     curvature, axes = np.linalg.eigh((hessian + hessian.T) / 2)
-    return axes / np.sqrt(np.maximum(np.abs(curvature), _FLATTEST))
+    return axes / np.sqrt(np.maximum(np.abs(curvature), _LEAST_CURVATURE))

@@ -1,7 +1,6 @@
 """NUTS over the model's density.
 
-The sampler is nutpie on `cod_bayes.sampling.density`: nothing is compiled but the density itself,
-once per
+The sampler is nutpie on `cod_bayes.sampling.density`. Only the density is compiled, once per
 installation.
 """
 
@@ -26,8 +25,10 @@ from cod_bayes.sampling.kernels import copy_c, log_density_c
 from cod_bayes.sampling.preconditioner import Preconditioner
 
 _FIRST_RUN = (80, 250)  # tune and draws of every chain, for the preconditioner
-_GUESSES = 2000  # draws of the Laplace approximation, for the first run's
-_SPREAD = 0.3  # of the first run's starts, over the guesses': further out, chains go astray
+_LAPLACE_DRAWS = 2000  # for the first run's preconditioner
+_SPREAD = (
+    0.3  # of the first run's starts, relative to those draws: chains from further out get lost
+)
 _KEPT_DRAWS = 1000  # of every chain
 _FEWEST_DRAWS = 20  # of a chain, for an interrupted run to be kept
 _TARGET_ACCEPT = (0.9, 0.96, 0.98, 0.995)  # of the first run, of the next, of chains run again
@@ -46,10 +47,11 @@ def sample(
 ) -> tuple[xr.DataTree, list[str], bool]:
     """Posterior, the convergence checks that it fails, and whether it was interrupted.
 
-    A Laplace approximation and a short run teach the preconditioner. Draws that fail a check teach
-    it more and are added to, at most `attempts` runs in all. Chains that diverge are run again,
-    with smaller steps, and kept only if there is nothing else. An interrupt ends the sampling with
-    the runs so far, or with what the first of them has: the chains and draws that make most of it.
+    The preconditioner is learned from a Laplace approximation, then from a short run, then from
+    every run. While the draws fail a check, another run adds to them, up to `attempts` runs.
+    Chains that diverge are run again with smaller steps, and kept only if there are no others. An
+    interrupt ends the sampling with the runs so far, or with part of the first: the chains and
+    their common length that make most draws.
 
     Returns:
         Groups posterior and sample_stats, with dims chain, draw and those of `DIMS`; the failed
@@ -59,29 +61,30 @@ def sample(
         KeyboardInterrupt: it came before there were draws to keep.
     """
     density = Density.of(spec, data)
-    guesses = density.laplace(_GUESSES)
-    found = Preconditioner.of(guesses, density.shared, density.first)
-    start = _one_of(found.phi(density.mode + _SPREAD * (guesses - density.mode)))
+    laplace = density.laplace(_LAPLACE_DRAWS)
+    preconditioner = Preconditioner.of(laplace, density.shared, density.first)
+    start = _random_start(preconditioner.phi(density.mode + _SPREAD * (laplace - density.mode)))
     runs = [_FIRST_RUN, *[(tune, draws)] * attempts]
     steps = iter(_TARGET_ACCEPT)
     target_accept = next(steps)
     kept: list[tuple[np.ndarray, xr.Dataset]] = []
-    again: tuple[np.ndarray, xr.Dataset] | None = None  # a run of which some chains diverged
+    diverged: tuple[np.ndarray, xr.Dataset] | None = None  # a run in which some chains diverged
     for i, (run_tune, run_draws) in enumerate(runs):
         learning = i == 0
         run_seed = int(np.random.SeedSequence([random_seed, i]).generate_state(1)[0])
-        wanted = chains if again is None else int(_diverging(again[1]).sum())
+        run_chains = chains if diverged is None else int(_diverging(diverged[1]).sum())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the checks name what failed
             sampler = nutpie.sample(
-                _compiled(density, found, start),
+                _compiled(density, preconditioner, start),
                 draws=run_draws,
                 tune=run_tune,
-                chains=wanted,
-                cores=wanted,
+                chains=run_chains,
+                cores=run_chains,
                 seed=run_seed,
                 target_accept=target_accept,
-                # Gradients would set the scale by a cluster's stiffest region, where it is seldom.
+                # With gradients, a cluster's scale would be that of its stiffest region, which it
+                # seldom visits.
                 adaptation="draw_diag",
                 progress_bar=progressbar,
                 save_warmup=False,
@@ -90,38 +93,38 @@ def sample(
         try:
             raw = sampler.wait()
         except KeyboardInterrupt:
-            if not kept and again is not None:
-                kept = [again]
+            if not kept and diverged is not None:
+                kept = [diverged]
             if not kept and not learning:
-                kept = [_even(found, sampler)]
+                kept = [_cut_short(preconditioner, sampler)]
             if not kept:
                 raise
             return _interrupted(density, data, kept)
-        theta = found.theta(raw["posterior"]["theta"].values)
+        theta = preconditioner.theta(raw["posterior"]["theta"].values)
         if learning:
             target_accept = next(steps)
         else:
             stats = raw["sample_stats"].to_dataset()
-            if again is not None:
-                theta, stats = _with_chains(again, theta, stats)
-            again = None
+            if diverged is not None:
+                theta, stats = _replace_diverging(diverged, theta, stats)
+            diverged = None
             if divergences(stats) and i + 1 < len(runs):
-                again = theta, stats
+                diverged = theta, stats
                 target_accept = next(steps, target_accept)
             elif not (divergences(stats) and kept):
                 kept.append((theta, stats))
                 try:
-                    kept[-1] = jump(spec, data, density, found, theta, run_seed), stats
-                    idata = _named(density, data, kept)
+                    kept[-1] = jump(spec, data, density, preconditioner, theta, run_seed), stats
+                    idata = _data_tree(density, data, kept)
                     failed = convergence(idata)
                 except KeyboardInterrupt:
                     return _interrupted(density, data, kept)
                 if not failed:
                     break
-        # Of each chain around its own mean: chains in different modes are no covariance.
-        around = (theta - theta.mean(axis=1, keepdims=True)).reshape(-1, density.size)
-        found = Preconditioner.of(around, density.shared, density.first)
-        start = _one_of(found.phi(theta.reshape(-1, density.size)))
+        # Around each chain's mean: chains in different modes say nothing of covariances.
+        centred = (theta - theta.mean(axis=1, keepdims=True)).reshape(-1, density.size)
+        preconditioner = Preconditioner.of(centred, density.shared, density.first)
+        start = _random_start(preconditioner.phi(theta.reshape(-1, density.size)))
     return idata, failed, False
 
 
@@ -129,10 +132,10 @@ def _interrupted(
     density: Density, data: LadderData, kept: list[tuple[np.ndarray, xr.Dataset]]
 ) -> tuple[xr.DataTree, list[str], bool]:
     """What `sample` returns of the runs until then."""
-    idata = _named(density, data, kept)
-    got = sum(theta.shape[1] for theta, _ in kept)
-    said = f"interrupted at {got} draws by each of {len(kept[0][0])} chains"
-    return idata, [said, *convergence(idata)], True
+    idata = _data_tree(density, data, kept)
+    draws = sum(theta.shape[1] for theta, _ in kept)
+    message = f"interrupted at {draws} draws by each of {len(kept[0][0])} chains"
+    return idata, [message, *convergence(idata)], True
 
 
 def _diverging(stats: xr.Dataset) -> np.ndarray:
@@ -140,20 +143,20 @@ def _diverging(stats: xr.Dataset) -> np.ndarray:
     return stats["diverging"].any("draw").values
 
 
-def _with_chains(
-    old: tuple[np.ndarray, xr.Dataset], theta: np.ndarray, stats: xr.Dataset
+def _replace_diverging(
+    run: tuple[np.ndarray, xr.Dataset], theta: np.ndarray, stats: xr.Dataset
 ) -> tuple[np.ndarray, xr.Dataset]:
-    """A run with others in the place of its diverging chains."""
-    bad = _diverging(old[1])
-    whole = old[0].copy()
-    whole[bad] = theta
-    joined = xr.concat([old[1].isel(chain=~bad), stats], "chain")
+    """A run whose diverging chains are replaced by those of another run."""
+    bad = _diverging(run[1])
+    joined_theta = run[0].copy()
+    joined_theta[bad] = theta
+    joined = xr.concat([run[1].isel(chain=~bad), stats], "chain")
     place = np.argsort(np.concatenate([np.flatnonzero(~bad), np.flatnonzero(bad)]))
-    return whole, joined.isel(chain=place).assign_coords(chain=np.arange(len(bad)))
+    return joined_theta, joined.isel(chain=place).assign_coords(chain=np.arange(len(bad)))
 
 
-def _even(found: Preconditioner, sampler: Any) -> tuple[np.ndarray, xr.Dataset]:
-    """Ends a run before its time: as many chains, cut to one length, as make most draws.
+def _cut_short(preconditioner: Preconditioner, sampler: Any) -> tuple[np.ndarray, xr.Dataset]:
+    """Ends a run early. Keeps as many chains, cut to one length, as make most draws.
 
     Raises:
         KeyboardInterrupt: too few of them.
@@ -161,7 +164,7 @@ def _even(found: Preconditioner, sampler: Any) -> tuple[np.ndarray, xr.Dataset]:
     try:
         raw = sampler.abort()
         phi, stats = raw["posterior"]["theta"].values, raw["sample_stats"].to_dataset()
-    except Exception:  # the library has no word for a run without draws
+    except Exception:  # of a run without draws
         raise KeyboardInterrupt from None
     lengths = np.isfinite(phi[..., 0]).sum(axis=1)
     chains = np.argsort(-lengths, kind="stable")
@@ -170,14 +173,14 @@ def _even(found: Preconditioner, sampler: Any) -> tuple[np.ndarray, xr.Dataset]:
     if length < _FEWEST_DRAWS:
         raise KeyboardInterrupt
     stats = stats.isel(chain=chains, draw=slice(0, length)).assign_coords(chain=np.arange(count))
-    return found.theta(phi[chains, :length]), stats
+    return preconditioner.theta(phi[chains, :length]), stats
 
 
-def _named(
+def _data_tree(
     density: Density, data: LadderData, runs: list[tuple[np.ndarray, xr.Dataset]]
 ) -> xr.DataTree:
-    """The draws of several runs one after the other, chain by chain, and no more of them than a
-    posterior needs: the slow parameters, for which there are several runs, do not miss the rest."""
+    """The draws of several runs, joined along each chain, named, and thinned to `_KEPT_DRAWS` or a
+    few more. Only slow parameters need several runs, and they lose little by thinning."""
     every = max(sum(run.shape[1] for run, _ in runs) // _KEPT_DRAWS, 1)
     theta = np.concatenate([run for run, _ in runs], axis=1)[:, ::every]
     chain, draw = (np.arange(size) for size in theta.shape[:2])
@@ -187,13 +190,13 @@ def _named(
         {"chain": chain, "draw": draw, **data.coords},
     )
     stats = xr.concat([stats for _, stats in runs], "draw").isel(draw=slice(None, None, every))
-    # Of neighbouring draws, so before any is left out.
+    # E-BFMI compares neighbouring draws, so it is taken before thinning.
     e_bfmi = np.min([e_bfmi_of(stats) for _, stats in runs], axis=0)
     stats = stats.assign_coords(draw=draw).assign(e_bfmi=("chain", e_bfmi))
     return xr.DataTree.from_dict({"posterior": posterior, "sample_stats": stats})
 
 
-def _one_of(points: np.ndarray) -> Callable[[int], np.ndarray]:
+def _random_start(points: np.ndarray) -> Callable[[int], np.ndarray]:
     """Starts chains at one of the points (point, size), by the chain's seed."""
     return lambda seed: points[np.random.default_rng(seed).integers(len(points))]
 
@@ -201,7 +204,7 @@ def _one_of(points: np.ndarray) -> Callable[[int], np.ndarray]:
 def _compiled(
     density: Density, preconditioner: Preconditioner, start: Callable[[int], np.ndarray]
 ) -> CompiledPyMCModel:
-    """By hand, the class that nutpie compiles PyMC models to: the density is there already."""
+    """The density as the class that nutpie makes of PyMC models."""
     size = density.size
     return CompiledPyMCModel(
         dims={"theta": ("coordinate",)},

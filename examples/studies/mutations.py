@@ -18,25 +18,28 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-FORECAST = 'delta = value["sigma_delta"] * rng.standard_normal(draws) - value["lead"][:, b]'
-THINNED = "feature, rate, n_trials = _thin(rate, n_trials, rng)"
-SEEN = """feature, rate, n_trials = _thin(rate, n_trials, rng)
+SHOCK = "f = 0.5 * rise * (loss / D) * beta / math.sqrt(y * (1 - y))"
+TARGET_SHOCK = 'delta = sigma * own + shared * common - value["delta"][:, top]'
+THIN = "feature, rate, n_trials = _thin(rate, n_trials, rng)"
+THIN_WITH_TARGET = """feature, rate, n_trials = _thin(rate, n_trials, rng)
     extra = benchmark["rate"].values[:, benchmark["role"].values == "target"]
     feature = np.column_stack([feature, extra])"""
-TRIALS = "sampling = 1 / (4 * np.where(measured, n, 1.0))"
+NOISE = "sampling = 1 / (4 * np.where(measured, n, 1.0))"
 
 # name -> (text, replacement, tests)
 MUTATIONS = {
-    "shock, density": ("f = rise * u * v[BETA + i] * q", "f = 0.0 * v[BETA + i]", "test_model.py"),
-    "shock, forecast": (FORECAST, "delta = np.zeros(draws)", "test_model.py"),
-    "ceiling, density": ("e = exp(-t - v[GAMMA + i])", "e = exp(-t)",
-                         "test_model.py"),
+    "shock, density": (SHOCK, "f = 0.0 * beta", "test_density.py test_statement.py"),
+    "shock, forecast": (TARGET_SHOCK, 'delta = -value["delta"][:, top]', "test_target.py"),
+    "ceiling, density": ("e = exp(-(log_D / nu) - gamma)", "e = exp(-(log_D / nu))",
+                         "test_density.py test_statement.py"),
     "ceiling, curve": ("np.exp(-scaling - gamma)", "np.exp(-scaling)",
-                       "test_model.py"),
+                       "test_equations.py test_statement.py"),
+    "gradient": ('"log1p": lambda by, v, x: (by / (1 + x),)', '"log1p": lambda by, v, x: (by,)',
+                 "test_reverse_mode.py test_density.py"),
     "units": ("x = np.log10(evidence.models", "x = np.log(evidence.models",
               "test_fit.py"),
-    "leak": (THINNED, SEEN, "test_fit.py test_mapping.py test_backtest.py"),
-    "trials": (TRIALS, "sampling = 1 / (4 * np.where(measured, 100.0, 1.0))",
+    "leak": (THIN, THIN_WITH_TARGET, "test_fit.py test_mapping.py test_backtest.py"),
+    "trials": (NOISE, "sampling = 1 / (4 * np.where(measured, 100.0, 1.0))",
                "test_fit.py"),
 }  # fmt: skip
 
