@@ -200,6 +200,7 @@ def test_a_failure_is_a_row_with_its_reason_and_is_kept(tmp_path, monkeypatch) -
 
 def test_the_figure_shows_coverage_and_a_histogram_per_method() -> None:
     rows = pd.DataFrame({"method": ["m"] * 400, "crps": 0.1, "pit": (np.arange(400) + 0.5) / 400})
+    rows = pd.concat([rows.assign(kind="benchmark"), rows.assign(kind="index", pit=0.0)])
     first, second = reliability_figure(rows).axes[:2]
     nominal, coverage = first.lines[1].get_data()
     np.testing.assert_allclose(coverage, nominal, atol=0.01)
