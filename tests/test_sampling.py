@@ -209,6 +209,8 @@ def test_a_run_cut_short_keeps_the_chains_that_make_most_draws():
     kept, stats = _cut_short(none, SimpleNamespace(abort=lambda: raw))
     assert kept.shape == (2, 90, density.size)
     np.testing.assert_array_equal(stats["energy"].values, [[1] * 90, [3] * 90])
-    one = raw.map_over_datasets(lambda d: d.isel(draw=[0]))
+    one = xr.DataTree.from_dict(
+        {name: raw[name].to_dataset().isel(draw=[0]) for name in ("posterior", "sample_stats")}
+    )
     with pytest.raises(KeyboardInterrupt):
         _cut_short(none, SimpleNamespace(abort=lambda: one))
