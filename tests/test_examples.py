@@ -48,6 +48,7 @@ def test_real_ladder(run, tmp_path):
     assert (tmp_path / "real_ladder" / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_the_posterior_contracts_as_ladder_points_are_added(run):
     out = run("studies/ladder_points.py", "--items-scale", 0.02, "--draws", 200)
     prior = float(re.search(r"in the prior: (\S+)", out)[1])

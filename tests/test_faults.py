@@ -33,12 +33,14 @@ def done(launcher, tmp_path_factory):
     return folder, time.perf_counter() - start
 
 
+@pytest.mark.slow  # some ten whole fits
 @pytest.mark.parametrize("command", [forecast, backtest])
 def test_a_killed_run_leaves_whole_files_and_its_rerun_is_undisturbed(launcher, command, tmp_path):
     found = kills(launcher, command, tmp_path, 3, np.random.default_rng(4))
     assert any(killed for *_, killed in found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.02, 0.05, 0.1, 0.2, 0.3])
 def test_an_interrupt_is_130_and_one_line(launcher, done, share, tmp_path):
     folder, seconds = done
@@ -52,6 +54,7 @@ def test_an_interrupt_is_130_and_one_line(launcher, done, share, tmp_path):
     assert not list((tmp_path / "out").glob("*.part"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [100, 50_000, 1_000_000])  # .csv, .png, report.html, posterior.nc
 def test_a_file_that_cannot_be_written_leaves_the_old_ones(launcher, done, size, tmp_path):
     folder, _ = done
