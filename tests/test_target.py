@@ -53,7 +53,8 @@ def test_a_target_is_the_statement_s(key):
     B, K = len(data.benchmark), len(data.cluster)
     common = np.random.default_rng([number, 1]).standard_normal(count)
     own = {"delta_target": common[drawn_by_fit["target"].values[0]]}
-    own["omega_target"] = np.random.default_rng([number, 6]).standard_normal(count)
+    common = np.random.default_rng([number, 6]).standard_normal(count)
+    own["omega_target"] = common[drawn_by_fit["target"].values[0]]
     of_benchmark = ("delta_benchmark_target", "omega_benchmark_target")
     own |= {name: np.empty((count, B)) for name in of_benchmark}
     own["eps_target"] = np.empty((count, K))

@@ -107,6 +107,8 @@ def _write_titles(root: ElementTree.Element) -> None:
             continue
         texts = [unquote(text) for text in mark.removeprefix(_MARK).split("/")]
         drawn = [e for e in group.iter() if e.tag in _SHAPES]
+        if len(drawn) != len(texts):  # matplotlib leaves out shapes beyond the figure's edge
+            continue
         for shape, text in zip(drawn, texts, strict=True):
             if "fill: none" in shape.get("style", "") and "opacity: 0" not in shape.get(
                 "style", ""
