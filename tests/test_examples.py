@@ -84,7 +84,7 @@ def test_elicited_priors_say_what_was_stated(run, tmp_path):
     eta, log_beta = priors["mu_eta"]["mu"], priors["mu_beta"]["mu"]
     nu = ratio * 2.718282 ** priors["nu"]["mu"]
     for decade, stated in ((0, 0.3), (1, 0.6)):
-        assert accuracy(decade, 0, eta, 2.718282**log_beta, 0, 0, nu) == pytest.approx(
+        assert accuracy(decade, eta, 2.718282**log_beta, 0, 0, nu) == pytest.approx(
             stated, abs=1e-3
         )
 
