@@ -6,6 +6,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
+from seeds import seed
 from small_fit import HOSTILE, MODEL, PLAIN, TARGETS, small_fit, with_checks
 
 from cod_bayes.evidence.record import read_table
@@ -174,3 +175,27 @@ def test_forecast_picture_shows_ladder_and_targets(fit):
     (bars,) = axis.containers
     np.testing.assert_allclose(bars.lines[0].get_xdata(), TARGETS)
     np.testing.assert_allclose(bars.lines[0].get_ydata(), 100 * middle)
+
+
+@pytest.mark.filterwarnings("ignore")  # PyTensor's own, about BLAS and compilers
+def test_the_prior_s_picture_is_of_the_stated_model(fit):
+    """The picture draws the curves' priors in NumPy, because PyMC would compile for seconds."""
+    import pymc as pm
+
+    from cod_bayes.forecast.curves import Curves
+
+    with fit.build_model():
+        drawn = pm.sample_prior_predictive(
+            1000, random_seed=seed(1), compile_kwargs={"mode": "FAST_COMPILE"}
+        )
+    constant = fit.idata["constant_data"].to_dataset()
+    inside = np.flatnonzero(constant["benchmark_of_cluster"].values == PLAIN)
+    curves = Curves.of(drawn["prior"].to_dataset(), constant, inside)
+    ahead = np.array([-2.0, 0.0, 2.0])
+    weight = constant["weight"].values[inside]
+    stated = sum(w * curves.at(k, ahead) for k, w in enumerate(weight))
+    compute = 10 ** (float(constant["x_ref"].sel(benchmark=PLAIN)) + ahead)
+    pictured = numbers.prior_scores(fit, PLAIN, compute)
+    error = np.sqrt(stated.var(axis=0) / len(stated) + pictured.var(axis=0) / len(pictured))
+    assert (abs(stated.mean(axis=0) - pictured.mean(axis=0)) < 5 * error).all()
+    np.testing.assert_allclose(pictured.std(axis=0), stated.std(axis=0), rtol=0.25)

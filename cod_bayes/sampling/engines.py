@@ -86,7 +86,7 @@ def sample_fast(
         name: posterior[name].transpose("chain", "draw", *DIMS.get(name, ())).values
         for name in PARAMETERS
     }
-    rng = np.random.default_rng([random_seed, 6])
+    rng = np.random.default_rng([random_seed, 8])
     every = complete(ladder, draws, rng)
     new = {
         name: (("chain", "draw", *DIMS.get(name, ())), value)
