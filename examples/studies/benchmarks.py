@@ -257,7 +257,7 @@ def measure_sampling(quick: bool) -> Iterator[Line]:
         yield Line(
             f"least bulk ESS per second, {what}",
             f"{mine / ours:.0f} / {other / theirs:.1f} = {mine / ours / (other / theirs):.0f}x",
-            "20x",
+            "2x",
         )
     yield Line(
         "of which",
