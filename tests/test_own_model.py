@@ -42,7 +42,7 @@ def test_a_table_of_curves_gives_the_curves():
     table = tabulated(curves)
     ahead = np.random.default_rng(seed(1)).uniform(-3, 4, (400, 3))
     for k in range(30):
-        np.testing.assert_allclose(table.at(k, ahead), curves.at(k, ahead), atol=1e-3)
+        np.testing.assert_allclose(table.at(k, ahead), curves.at(k, ahead), atol=3e-3)
         grid = np.linspace(-5, 7, 73)
         np.testing.assert_allclose(table.at(k, grid), curves.at(k, grid), atol=0.02)
 

@@ -20,9 +20,9 @@ FIRST = np.array([0, 1, 3])  # two benchmarks
 SIZE = G + N_BENCHMARK * 2 + PER_CLUSTER * K
 
 
-def block_arrow(seed=seed(0)):
+def block_arrow(number=0):
     """A covariance like a posterior's: benchmarks depend on the shared coordinates."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(number)
     mix = np.eye(SIZE)
     mix[:G, :G] += np.tril(rng.normal(0, 1, (G, G)), -1)
     for block in blocks_of(G, FIRST):
