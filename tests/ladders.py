@@ -19,6 +19,7 @@ def ladder(clusters, models, seed=seed(0), missing=0.2):
     top = np.full(B, models - 1)
     noise = 1 / (4 * rng.uniform(50, 3000, (K, models)))
     noise[rng.random((K, models)) < missing] = np.inf
+    noise[0, 0] = np.inf  # one cell is missing whatever the seed
     noise[:, -2] = 1e-3
     if B > 1:
         top[-1] = models - 2

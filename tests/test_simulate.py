@@ -139,7 +139,8 @@ def test_shocks_have_a_shared_part_and_one_per_benchmark():
         covariance = np.cov(delta)  # over models
         each = np.eye(8, dtype=bool)
         assert covariance[each].mean() == pytest.approx(shared**2 + own**2, rel=0.05)
-        assert covariance[~each].mean() == pytest.approx(shared**2, rel=0.1)
+        # Four standard errors: sqrt(2 / 2000) (shared^2 + own^2 / 8) / shared^2 is 0.05.
+        assert covariance[~each].mean() == pytest.approx(shared**2, rel=0.2)
 
 
 # --- truth ---------------------------------------------------------------------------------------
