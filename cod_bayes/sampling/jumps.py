@@ -10,7 +10,7 @@ Proposals come from a Gaussian mixture q_k, fitted to the draws of all chains:
 (Tierney 1994, 2.3.3). v is the residual of the cluster's coordinates from their regression on the
 coordinates that the clusters of a benchmark share (`cod_bayes.sampling.preconditioner`). Only the
 density of the cluster's own benchmark is evaluated. q_k is fitted to the draws that it then moves;
-a slow test holds posteriors with and without jumps together.
+a slow test holds the fast engine's posterior to that of another engine, which has no jumps.
 """
 
 from __future__ import annotations
