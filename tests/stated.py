@@ -13,7 +13,7 @@ from pytensor.gradient import grad
 from pytensor.graph.replace import clone_replace
 
 from cod_bayes.model.statement import build
-from cod_bayes.model.variables import GLOBAL
+from cod_bayes.model.variables import GLOBAL, SHARED
 from cod_bayes.sampling.coordinates import (
     curves_of,
     log_jacobian,
@@ -31,8 +31,9 @@ class Stated:
         B, M, K = len(data.benchmark), len(data.model), len(data.cluster)
         of, top = data.of_cluster, data.top
         theta, s = pt.dvector("theta"), pt.dvector("s")
-        at = np.cumsum([N_GLOBAL, M, *[B] * (len(PER_BENCHMARK) + 1), *[K] * 4])
-        raw_delta, *parts = [theta[i:j] for i, j in pairwise(at)]
+        S = len(SHARED) * int(data.sharing.any())
+        at = np.cumsum([N_GLOBAL, M, S, *[B] * (len(PER_BENCHMARK) + 1), *[K] * 4])
+        raw_delta, suite, *parts = [theta[i:j] for i, j in pairwise(at)]
         raw_lead, *probits = parts[len(PER_BENCHMARK) :]
         scales = [name for name in (*GLOBAL, *PER_BENCHMARK) if not name.startswith("mu")]
         here = {name: theta[i] for i, name in enumerate(GLOBAL)}
@@ -61,6 +62,8 @@ class Stated:
             jacobian += M * here["sigma_model"]
         else:  # the engine keeps coordinates that nothing depends on
             jacobian += pm.logp(pm.Normal.dist(), raw_delta).sum()
+        if S:
+            value["suite"] = suite
         model = build(data, SPEC)
         assert {v.name for v in model.value_vars} == set(value)
         replace = {v: value[v.name].astype(v.dtype) for v in model.value_vars}

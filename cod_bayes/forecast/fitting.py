@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib import import_module, metadata
@@ -113,10 +113,11 @@ def fit(
     # Several threads would round sums differently, and the draws would depend on their number.
     with threadpool_limits(1, user_api="blas"):
         tree, interrupted = sampled(clusters)
-        if not interrupted and any(len(groups.kind) > 1 for groups in clusters.values()):
+        several = [name for name, groups in clusters.items() if len(groups.kind) > 1]
+        if not interrupted and several:
             tree.attrs["forecast_of"] = "mean of two posteriors: this one and that of group 'whole'"
             try:
-                tree["whole"], interrupted = sampled(whole, beside=True)
+                tree["whole"], interrupted = sampled(whole, clustered=several)
             except KeyboardInterrupt:
                 failed = json.loads(tree.attrs["failed_checks"])
                 tree.attrs["failed_checks"] = json.dumps([f"interrupted before {WHOLE}", *failed])
@@ -197,22 +198,23 @@ def _sampled(
     clusters: dict[str, Clusters],
     *,
     random_seed: int,
-    beside: bool = False,
+    clustered: Collection[str] = (),
     **options: Any,
 ) -> tuple[xr.DataTree, bool]:
     """A posterior with all groups and attributes of a fit, and whether it was interrupted.
 
-    beside: the second posterior, without items and anchors; its chains have another seed. The
-    attribute random_seed is the fit's, because it seeds the target's shocks of both.
+    clustered: given for the second posterior, of whole benchmarks: those that have several clusters
+    in the first. It has no items and anchors, and its chains have another seed. The attribute
+    random_seed is the fit's, because it seeds the target's shocks of both.
     """
     from cod_bayes.sampling.engines import require_forecastable, sample_fast, sample_stated
 
-    ladder = ladder_data(evidence, clusters, spec.constants)
+    ladder = ladder_data(evidence, clusters, spec.constants, clustered=clustered)
     seed = random_seed
-    if beside:
+    if clustered:
         seed = int(np.random.SeedSequence([random_seed, 0, 1]).generate_state(1)[0])
     if options["progressbar"] and sys.stderr.isatty():
-        what = WHOLE if beside or len(ladder.cluster) == len(ladder.benchmark) else "clusters"
+        what = WHOLE if clustered or len(ladder.cluster) == len(ladder.benchmark) else "clusters"
         print(f"sampling the curves of {len(ladder.cluster)} {what}", file=sys.stderr)
     if engine == "fast":
         tree, failed, interrupted = sample_fast(spec, ladder, random_seed=seed, **options)
@@ -237,6 +239,6 @@ def _sampled(
     trials = spec.constants["assumed_trials"]
     tree["observed_data"] = xr.DataTree(observed_data(ladder))
     tree["constant_data"] = xr.DataTree(constant_data(evidence, clusters, ladder, trials))
-    if not beside:
+    if not clustered:
         add_items(tree, evidence, clusters, ladder, trials)
     return tree, interrupted

@@ -51,6 +51,7 @@ def constant_data(
         "weight": ("cluster", ladder.weight),
         "nu_ratio": ("cluster", ladder.nu_ratio),
         "kind": ("cluster", np.concatenate([group.kind for group in groups])),
+        "clustered": ("benchmark", ladder.clustered),
         "route": ("benchmark", np.array([group.route for group in groups])),
     }
     return xr.Dataset(values, ladder.coords)
@@ -66,7 +67,7 @@ def ladder_of_tree(tree: xr.DataTree) -> LadderData:
     of = [names["benchmark"].index(name) for name in c["benchmark_of_cluster"].values]
     chance, ratio, weight = (c[name].values for name in ("chance", "nu_ratio", "weight"))
     x, x_ref = np.log10(c["compute"].values), c["x_ref"].values
-    row = np.array(of), x, x_ref, z, noise, chance, ratio, weight
+    row = np.array(of), x, x_ref, z, noise, chance, ratio, weight, c["clustered"].values
     return LadderData(names["benchmark"], names["cluster"], names["model"], *row)
 
 

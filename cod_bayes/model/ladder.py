@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cod_bayes.model.equations import arcsine
+from cod_bayes.model.variables import SHARED
 
 if TYPE_CHECKING:
     from cod_bayes.clustering.clusters import Clusters
@@ -33,6 +35,8 @@ class LadderData:
         chance: (cluster,) chance level, NaN where unknown.
         nu_ratio: (cluster,) nu of the cluster over its benchmark's.
         weight: (cluster,) the cluster's share of its benchmark's items.
+        clustered: (benchmark,) whether its items form several clusters, be it in another posterior
+            of the same fit. Empty: where there are several here.
     """
 
     benchmark: list[str]
@@ -46,6 +50,7 @@ class LadderData:
     chance: np.ndarray
     nu_ratio: np.ndarray
     weight: np.ndarray = field(default_factory=lambda: np.empty(0))
+    clustered: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=bool))
 
     @property
     def top(self) -> np.ndarray:
@@ -61,6 +66,15 @@ class LadderData:
     def measured(self) -> np.ndarray:
         """Where a pass rate is known. (cluster, model)"""
         return np.isfinite(self.noise)
+
+    @property
+    def sharing(self) -> np.ndarray:
+        """Whether a benchmark shares the priors of its curves: those that have clusters do, if
+        there are two or more. (benchmark,)"""
+        clustered = self.clustered
+        if not len(clustered):
+            clustered = np.bincount(self.of_cluster, minlength=len(self.benchmark)) > 1
+        return clustered & (np.count_nonzero(clustered) > 1)
 
     @property
     def walk(self) -> np.ndarray:
@@ -92,11 +106,13 @@ class LadderData:
             self.chance[inside],
             self.nu_ratio[inside],
             self.weight[inside] if len(self.weight) else self.weight,
+            self.clustered[[b]] if len(self.clustered) else self.clustered,
         )
 
     @property
     def coords(self) -> dict[str, list[str]]:
-        return {"benchmark": self.benchmark, "cluster": self.cluster, "model": self.model}
+        names = {"benchmark": self.benchmark, "cluster": self.cluster, "model": self.model}
+        return names | {"parameter": list(SHARED)}
 
     @property
     def cells(self) -> list[str]:
@@ -106,12 +122,17 @@ class LadderData:
 
 
 def ladder_data(
-    evidence: Evidence, clusters: dict[str, Clusters], constants: dict[str, float]
+    evidence: Evidence,
+    clusters: dict[str, Clusters],
+    constants: dict[str, float],
+    *,
+    clustered: Collection[str] = (),
 ) -> LadderData:
     """All benchmarks' clusters over the union of the ladder models.
 
     constants: of the model. evaluation_noise (radians) adds to the sampling noise 1/(4 n);
     assumed_trials is n where trials are not counted.
+    clustered: benchmarks that have several clusters in another posterior of the same fit.
     """
     models = list(evidence.ladder)
     x = np.log10(evidence.models.loc[models, "compute"].to_numpy(float))
@@ -151,6 +172,7 @@ def ladder_data(
         np.concatenate(chance),
         np.array(ratio),
         np.concatenate([groups.weight for groups in clusters.values()]),
+        np.array([b in clustered or len(of.kind) > 1 for b, of in clusters.items()]),
     )
 
 

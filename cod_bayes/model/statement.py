@@ -58,20 +58,40 @@ from pytensor.gradient import grad
 from cod_bayes.model.equations import EDGE, accuracy, floor_prior
 from cod_bayes.model.ladder import AHEAD, LadderData
 from cod_bayes.model.spec import Spec, load_spec
+from cod_bayes.model.variables import SHARED
 
 Curve = Callable[[Any, Any], Any]  # (ahead, cluster indices) -> accuracy, elementwise
 
 
 @dataclass(frozen=True)
 class Priors:
-    """`prior("mu_eta")` is the free variable mu_eta with the prior that the specification names."""
+    """`prior("mu_eta")` is the free variable mu_eta with the prior that the specification names.
+
+    Of the parameters `SHARED`, clustered benchmarks share a part: `suite`, (parameter,). Those with
+    a gamma prior are not shared.
+    """
 
     spec: Spec
+    sharing: np.ndarray
+    suite: Any
+
+    @classmethod
+    def of(cls, spec: Spec, ladder: LadderData) -> Priors:
+        if ladder.sharing.any():
+            suite = pm.Normal("suite", dims="parameter")
+        else:
+            suite = pm.Deterministic("suite", pt.zeros(len(SHARED)), dims="parameter")
+        return cls(spec, ladder.sharing, suite)
 
     def __call__(self, name: str, dims: str | None = None) -> Any:
         families = {"normal": pm.Normal, "lognormal": pm.LogNormal, "gamma": pm.Gamma}
         prior = self.spec.priors[name]
-        return families[prior.family](name, mu=prior.mu, sigma=prior.sigma, dims=dims)
+        mu, sigma = prior.mu, prior.sigma
+        if name in SHARED and prior.family != "gamma" and self.sharing.any():
+            rho = self.spec.constants["shared_priors"] * self.sharing
+            mu += sigma * np.sqrt(rho) * self.suite[SHARED.index(name)]
+            sigma *= np.sqrt(1 - rho)
+        return families[prior.family](name, mu=mu, sigma=sigma, dims=dims)
 
 
 def answer_loss_curves(ladder: LadderData, prior: Priors, log_slope: Any = 0.0) -> Curve:
@@ -126,7 +146,7 @@ def build(
     several = float(B > 1)
 
     with pm.Model(coords=ladder.coords | {"cell": ladder.cells}) as model:
-        prior = Priors(spec)
+        prior = Priors.of(spec, ladder)
         curve = curves(ladder, prior)
 
         def f(ahead: Any, cluster: Any) -> Any:

@@ -10,7 +10,7 @@ compiled when a forecast is made.
 
 Coordinates, all unbounded, in this order (B benchmarks, M models, K clusters):
 
-    mu_omega, log sigma_model, raw_delta (M),
+    mu_omega, log sigma_model, raw_delta (M), suite (S),
     mu_eta (B), mu_beta (B), log sigma_eta (B), log sigma_beta (B), log sigma_gamma (B),
     log sigma_delta (B), log tau (B), log spread_omega (B), log nu (B), raw_lead (B),
     probit kept (K), probit y (K), probit s (K), probit phi (K)
@@ -23,7 +23,9 @@ Of these,
 
 and a cluster's four probits give its eta, beta, gamma and g (`cod_bayes.sampling.coordinates`).
 
-All benchmarks share the first 2 + M coordinates. Given these, benchmarks are independent: a
+S is 8, the number of `SHARED` parameters, where benchmarks share their priors, and else 0.
+
+All benchmarks share the first 2 + M + S coordinates. Given these, benchmarks are independent: a
 benchmark's block is its ten coordinates and those of its clusters.
 
 Symbols are those of `cod_bayes.model.statement`.
@@ -41,7 +43,7 @@ from scipy.special import gammaln, ndtri
 from cod_bayes.model.equations import floor_prior
 from cod_bayes.model.ladder import LadderData
 from cod_bayes.model.spec import Spec
-from cod_bayes.model.variables import CURVE, GLOBAL
+from cod_bayes.model.variables import CURVE, GLOBAL, SHARED
 from cod_bayes.sampling.coordinates import curves_of, second_model, trend_weights
 from cod_bayes.sampling.kernels import (
     LANES,
@@ -100,9 +102,11 @@ class Density:
         fixed = np.ones((n_blocks, 5, LANES))  # places without a cluster: any finite numbers
         fixed[block, :, lane] = np.column_stack([a, b, log_norm, distance, data.nu_ratio])
         several = B > 1 if several is None else several
+        root = np.sqrt(spec.constants["shared_priors"]) * data.sharing
+        suite = len(SHARED) * data.sharing.any()
         constants = [several, *(spec.constants[name] for name in ("capped_share", "capped_loss"))]
-        head = [B, M, K, 0, *constants, data.measured.sum()]
-        arrays = [head, data.x, data.top, first, trend_weights(data), cells, fixed, prior]
+        head = [B, M, K, 0, suite, *constants, data.measured.sum()]
+        arrays = [head, data.x, data.top, first, trend_weights(data), root, cells, fixed, prior]
         packed = np.concatenate([np.ravel(np.asarray(v, dtype=float)) for v in arrays])
         packed[3] = len(packed)
 
@@ -113,7 +117,8 @@ class Density:
         s = np.clip(1 - a / (a + b) / (kept * y), 0.05, 0.99)
         scales = np.repeat(prior[N_GLOBAL:, 0], B)
         curves = [ndtri(kept), ndtri(y), ndtri(s), np.full(K, -1.0)]
-        values = np.concatenate([prior[:N_GLOBAL, 0], np.zeros(M), scales, np.zeros(B), *curves])
+        shared = np.concatenate([prior[:N_GLOBAL, 0], np.zeros(M + suite)])
+        values = np.concatenate([shared, scales, np.zeros(B), *curves])
         return cls(data, several, packed, values, first)
 
     @property
@@ -123,13 +128,13 @@ class Density:
 
     @property
     def size(self) -> int:
-        B, M, K = self.shape
-        return N_GLOBAL + M + N_BENCHMARK * B + PER_CLUSTER * K
+        B, _, K = self.shape
+        return self.shared + N_BENCHMARK * B + PER_CLUSTER * K
 
     @property
     def shared(self) -> int:
         """How many coordinates all benchmarks share: the first."""
-        return N_GLOBAL + len(self.data.model)
+        return N_GLOBAL + len(self.data.model) + len(SHARED) * int(self.data.sharing.any())
 
     def __call__(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         gradient = np.empty(self.size)
@@ -138,11 +143,12 @@ class Density:
     def constrain(self, theta: np.ndarray) -> dict[str, np.ndarray]:
         """Named parameters of draws (..., size), each (..., dim)."""
         B, M, K = self.shape
-        sizes = [1] * N_GLOBAL + [M] + [B] * N_BENCHMARK + [K] * PER_CLUSTER
+        S = self.shared - N_GLOBAL - M
+        sizes = [1] * N_GLOBAL + [M, S] + [B] * N_BENCHMARK + [K] * PER_CLUSTER
         parts = np.split(theta, np.cumsum(sizes)[:-1], axis=-1)
         value = dict(zip(GLOBAL, (part[..., 0] for part in parts[:N_GLOBAL]), strict=True))
         value = {k: v if k.startswith("mu") else np.exp(v) for k, v in value.items()}
-        raw, *rest = parts[N_GLOBAL:]
+        raw, suite, *rest = parts[N_GLOBAL:]
         probits, raw_lead = rest[N_BENCHMARK:], rest[N_BENCHMARK - 1]
         scales = dict(zip(PER_BENCHMARK, rest, strict=False))
         scales = {k: v if k.startswith("mu") else np.exp(v) for k, v in scales.items()}
@@ -154,7 +160,9 @@ class Density:
         curves = curves_of(probits, nu, second_model(self.data)[1] * np.exp(trend[..., of_cluster]))
         spread = scales.pop("spread_omega")
         value["sigma_omega"] = np.exp(value["mu_omega"])[..., None] * spread
-        value |= scales | {"lead": lead, "delta": delta}
+        if not S:
+            suite = np.zeros((*theta.shape[:-1], len(SHARED)))
+        value |= scales | {"lead": lead, "delta": delta, "suite": suite}
         return value | dict(zip(CURVE, curves, strict=True))
 
     @property

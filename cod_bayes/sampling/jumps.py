@@ -48,7 +48,7 @@ def jump(
     seed: int,
 ) -> np.ndarray:
     """Draws theta (chain, draw, size) after jumps of the slow clusters."""
-    B, G, blocks = len(data.benchmark), density.shared, density.blocks
+    B, blocks = len(data.benchmark), density.blocks
     theta = theta.copy()
 
     def steps(b: int) -> list[tuple[np.ndarray, ...]]:
@@ -65,11 +65,11 @@ def jump(
         new, log_q, log_q_new = (np.stack(each, axis=2) for each in zip(*proposed, strict=True))
         new += np.moveaxis(predicted[..., slow], 3, 2)[:, :, :, None]
         log_u = np.log(rng.random(log_q_new.shape))
-        places = G + N_BENCHMARK + size * np.arange(PER_CLUSTER) + slow[:, None]
-        packed = Density.of(spec, data.only(b), several=B > 1).packed
-        theta_b = theta[..., np.concatenate([np.arange(G), blocks[b]])]
+        alone = Density.of(spec, data.only(b), several=B > 1)  # shares the priors with no other
+        places = alone.shared + N_BENCHMARK + size * np.arange(PER_CLUSTER) + slow[:, None]
+        theta_b = theta[..., np.concatenate([np.arange(alone.shared), blocks[b]])]
         chains = zip(theta_b, new, log_q, log_q_new, log_u, strict=True)
-        return [(*chain, places, packed) for chain in chains]
+        return [(*chain, places, alone.packed) for chain in chains]
 
     # Benchmarks, given the shared coordinates, and chains are independent.
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool, warnings.catch_warnings():
@@ -78,7 +78,7 @@ def jump(
         list(pool.map(lambda chain: sweep(*chain), [c for chains in arguments for c in chains]))
     for b, chains in enumerate(arguments):
         for c, (theta_b, *_) in enumerate(chains):
-            theta[c][:, blocks[b]] = theta_b[:, G:]
+            theta[c][:, blocks[b]] = theta_b[:, -len(blocks[b]) :]
     return theta
 
 

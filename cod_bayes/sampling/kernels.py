@@ -26,7 +26,7 @@ import numpy as np
 from numba import types
 
 from cod_bayes.model.equations import EDGE
-from cod_bayes.model.variables import GLOBAL
+from cod_bayes.model.variables import GLOBAL, SHARED
 from cod_bayes.sampling.coordinates import PROBIT
 
 # error_model: division by zero gives inf instead of an exception; with the exception LLVM does not
@@ -38,22 +38,12 @@ FAST: dict[str, Any] = {
     "fastmath": {"contract"},
 }
 PER_CLUSTER = 4  # coordinates of a cluster
-PER_BENCHMARK = (
-    "mu_eta",
-    "mu_beta",
-    "sigma_eta",
-    "sigma_beta",
-    "sigma_gamma",
-    "sigma_delta",
-    "tau",
-    "spread_omega",
-    "nu",
-)
+PER_BENCHMARK = ("mu_eta", *SHARED)
 N_SCALES = len(PER_BENCHMARK)
 N_BENCHMARK = N_SCALES + 1  # coordinates of a benchmark: these and its lead
 N_GLOBAL = len(GLOBAL)
 LANES = 8
-HEAD = 8  # numbers before the arrays of `Density.packed`
+HEAD = 9  # numbers before the arrays of `Density.packed`
 _LOG_2PI = math.log(2 * math.pi)
 _PRIORS = N_GLOBAL + N_SCALES
 _LARGEST_LOG_LOSS = 300.0  # of the answer: the accuracy is the floor, and no number overflows
@@ -298,10 +288,11 @@ def unpack_evidence(p):
     first, i = p[i : i + B + 1].astype(np.int64), i + B + 1
     start, J = first_places(first)
     weights, i = p[i : i + B * M].reshape((B, M)), i + B * M
+    root, i = p[i : i + B], i + B
     cells, i = p[i : i + M * J * 2 * LANES].reshape((M, J, 2 * LANES)), i + M * J * 2 * LANES
     fixed, i = p[i : i + J * 5 * LANES].reshape((J, 5 * LANES)), i + J * 5 * LANES
     prior = p[i : i + 2 * _PRIORS].reshape((_PRIORS, 2))
-    return x, top, first, start, weights, cells, fixed, prior, p[4:HEAD]
+    return x, top, first, start, weights, root, cells, fixed, prior, p[4:HEAD]
 
 
 @numba.njit(**FAST)
@@ -763,29 +754,41 @@ def _walk(sigma2, x, top, a, h, by_a, by_h):
 
 @numba.njit(**FAST)
 def log_density(
-    theta, grad, with_gradient, x, top, first, start, weights, cells, fixed, prior, constants
+    theta, grad, with_gradient, x, top, first, start, weights, root, cells, fixed, prior, constants
 ):
     """The log density at theta. Its gradient is written to `grad` if `with_gradient`; otherwise
     `grad` holds nothing of use."""
     B, M, K, J = len(top), len(x), first[-1], len(fixed)
     i_raw = N_GLOBAL
-    i_prior = i_raw + M
+    i_suite = i_raw + M
+    suite = int(constants[0])  # how many coordinates benchmarks share by `root`
+    i_prior = i_suite + suite
     i_delta = i_prior + _PRIOR_ROWS * B
     i_tau, i_spread, i_nu, i_lead = i_delta + B, i_delta + 2 * B, i_delta + 3 * B, i_delta + 4 * B
     i_curve = i_lead + B
-    several, capped, mean_capped, measured = constants
+    several, capped, mean_capped, measured = constants[1:]
     grad[:] = 0.0
     total = 0.0
 
     # Scales and locations: normal on these coordinates (log-normal scales).
-    for i in range(N_GLOBAL + N_SCALES * B):
-        j = i if i < N_GLOBAL else N_GLOBAL + (i - N_GLOBAL) // B
-        at = i if i < N_GLOBAL else i + M
-        d = (theta[at] - prior[j, 0]) / prior[j, 1]
-        total -= 0.5 * d * d + math.log(prior[j, 1]) + 0.5 * _LOG_2PI
-        grad[at] -= d / prior[j, 1]
-    for i in range(M + B):
-        at = i_raw + i if i < M else i_lead + i - M
+    for i in range(N_GLOBAL):
+        d = (theta[i] - prior[i, 0]) / prior[i, 1]
+        total -= 0.5 * d * d + math.log(prior[i, 1]) + 0.5 * _LOG_2PI
+        grad[i] -= d / prior[i, 1]
+    for p in range(N_SCALES):
+        mu, sigma = prior[N_GLOBAL + p, 0], prior[N_GLOBAL + p, 1]
+        for b in range(B):
+            at, by_suite, own = i_prior + p * B + b, 0.0, 1.0
+            d = (theta[at] - mu) / sigma
+            if p >= N_SCALES - suite:  # the last are shared
+                by_suite, own = root[b], math.sqrt(1 - root[b] ** 2)
+                u = i_suite + p - (N_SCALES - suite)
+                d = (d - by_suite * theta[u]) / own
+                grad[u] += d * by_suite / own
+            total -= 0.5 * d * d + math.log(sigma * own) + 0.5 * _LOG_2PI
+            grad[at] -= d / (sigma * own)
+    for i in range(M + suite + B):
+        at = i_raw + i if i < M + suite else i_lead + i - M - suite
         total -= 0.5 * theta[at] * theta[at] + 0.5 * _LOG_2PI
         grad[at] -= theta[at]
 
@@ -908,9 +911,9 @@ _DOUBLES = types.CPointer(types.double)
 def log_density_c(size, phi, gradient, value, packed):
     """The density with C's calling convention, on a preconditioner's coordinates; 0, or 3 where it
     is not finite. packed: `Density.packed`, then `Preconditioner.packed`."""
-    head = numba.carray(packed, (4,))
+    head = numba.carray(packed, (HEAD,))
     M, n = int(head[1]), int(head[3])
-    G = N_GLOBAL + M
+    G = N_GLOBAL + M + int(head[4])
     evidence = unpack_evidence(numba.carray(packed, (n,)))
     first = evidence[2]
     both = numba.carray(packed, (n + preconditioner_size(G, first),))
