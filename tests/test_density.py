@@ -12,7 +12,7 @@ from seeds import seed
 
 from cod_bayes.model.equations import accuracy, floor_prior, radians
 from cod_bayes.model.ladder import LadderData
-from cod_bayes.model.variables import CURVE, GLOBAL
+from cod_bayes.model.variables import CURVE, GLOBAL, SHARED
 from cod_bayes.sampling.coordinates import (
     PROBIT,
     curves_of,
@@ -102,7 +102,15 @@ def log_prior(data, p):
     """Of all that the density's coordinates stand for, shocks in units of their scales."""
     named = p | {"spread_omega": p["sigma_omega"] / np.exp(p["mu_omega"])}
     of = data.of_cluster
-    total = sum(np.sum(v.distribution.logpdf(named[name])) for name, v in SPEC.priors.items())
+    total = stats.norm.logpdf(p["suite"]).sum() if data.sharing.any() else 0.0
+    root = np.sqrt(SPEC.constants["shared_priors"]) * data.sharing
+    for name, prior in SPEC.priors.items():
+        value, positive = named[name], prior.family == "lognormal"
+        d = ((np.log(value) if positive else value) - prior.mu) / prior.sigma
+        shared = root * p["suite"][SHARED.index(name)] if name in SHARED else 0.0
+        sd = np.sqrt(1 - root**2) if name in SHARED else 1.0
+        scale = prior.sigma * (value if positive else 1.0)
+        total += np.sum(stats.norm.logpdf(d, shared, sd) - np.log(scale))
     total += stats.norm.logpdf(p["eta"], p["mu_eta"][of], p["sigma_eta"][of]).sum()
     total += stats.norm.logpdf(np.log(p["beta"]), p["mu_beta"][of], p["sigma_beta"][of]).sum()
     share, loss = (SPEC.constants[name] for name in ("capped_share", "capped_loss"))
@@ -113,10 +121,11 @@ def log_prior(data, p):
 
 
 def split(data, theta):
-    """The coordinates after the first two: shocks; one a benchmark of each of `PER_BENCHMARK`, and
+    """The coordinates after the first two: shocks; what benchmarks share; one a benchmark of each of `PER_BENCHMARK`, and
     leads; the four probits."""
     B, M, K = len(data.benchmark), len(data.model), len(data.cluster)
-    at = np.cumsum([N_GLOBAL, M, *[B] * (len(PER_BENCHMARK) + 1), *[K] * 4])
+    S = len(SHARED) * int(data.sharing.any())
+    at = np.cumsum([N_GLOBAL, M, S, *[B] * (len(PER_BENCHMARK) + 1), *[K] * 4])
     return [theta[i:j] for i, j in pairwise(at)]
 
 
@@ -125,7 +134,7 @@ def test_density_is_likelihood_and_prior_and_jacobian(data):
     density = Density.of(SPEC, data)
     for theta in points(data, 4, spread=0.4):
         p = density.constrain(theta)
-        delta, *each, lead, kept, y, s, phi = split(data, theta)
+        delta, _, *each, lead, kept, y, s, phi = split(data, theta)
         total = log_likelihood(data, p) + log_prior(data, p)
         total += stats.norm.logpdf(np.concatenate([lead, delta])).sum()
         named = dict(zip(GLOBAL, theta, strict=False)) | dict(zip(PER_BENCHMARK, each, strict=True))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from cod_bayes.clustering.clusters import Clusters
 
-FORMAT = "cod-bayes posterior 7"
+FORMAT = "cod-bayes posterior 8"
 WHOLE = "whole benchmarks"  # the second posterior, in words
 _PATH = np.linspace(-5, 7, 73)  # decades from x_b at which a mapping's path is traced
 _PRIOR_DRAWS = 500

@@ -37,9 +37,15 @@ distributions:
 
 rho is the constant shared_omega: a target that beats its curve on one benchmark does so on others.
 
-The clusters of a benchmark share the priors of their curves. The benchmarks of a suite share the
-models' shocks delta_m and the scale of omega, and nothing of their curves: what a ladder shows of
-many tasks together (steep slopes, no ceilings) does not hold beyond it, see `models/cod.md`.
+The priors have three levels. For each parameter h of a benchmark but mu_eta (on its log scale
+where it is positive), with mu_h and s_h the mean and standard deviation of its prior,
+
+    h_b ~ N(mu_h + s_h sqrt(rho') suite_h, s_h sqrt(1 - rho')),     suite_h ~ N(0, 1)
+
+for benchmarks that have clusters, rho' the constant shared_priors, if there are two or more of
+them. All other benchmarks have rho' = 0: one curve does not tell a steep slope from a near ceiling,
+and what many such tasks show together does not hold beyond the ladder, see `models/cod.md`. All
+benchmarks of a suite share the models' shocks delta_m and the scale of omega.
 
 Every prior, with its unit and reason, stands in `models/*.toml`.
 """
