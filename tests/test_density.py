@@ -121,8 +121,8 @@ def log_prior(data, p):
 
 
 def split(data, theta):
-    """The coordinates after the first two: shocks; what benchmarks share; one a benchmark of each of `PER_BENCHMARK`, and
-    leads; the four probits."""
+    """The coordinates after the first two: shocks; what benchmarks share; one a benchmark
+    of each of `PER_BENCHMARK`, and leads; the four probits."""
     B, M, K = len(data.benchmark), len(data.model), len(data.cluster)
     S = len(SHARED) * int(data.sharing.any())
     at = np.cumsum([N_GLOBAL, M, S, *[B] * (len(PER_BENCHMARK) + 1), *[K] * 4])

@@ -163,7 +163,8 @@ def test_a_gamma_prior_is_given_by_its_mean_and_sd():
     gamma = Prior("gamma", 0.2, 0.1, "", "")
     spec = type(SPEC)("x", "", SPEC.priors | {"sigma_delta": gamma}, SPEC.described)
     with pm.Model():
-        draws = pm.draw(Priors(spec, np.zeros(1), None)("sigma_delta"), 2000, random_seed=seed(1), **FAST)
+        variable = Priors(spec, np.zeros(1), None)("sigma_delta")
+        draws = pm.draw(variable, 2000, random_seed=seed(1), **FAST)
     assert uniform(gamma.distribution.cdf(draws))
     assert (gamma.distribution.mean(), gamma.distribution.std()) == pytest.approx((0.2, 0.1))
 
