@@ -92,7 +92,8 @@ class Priors:
     def __call__(self, name: str, dims: str | None = None) -> Any:
         families = {"normal": pm.Normal, "lognormal": pm.LogNormal, "gamma": pm.Gamma}
         prior = self.spec.priors[name]
-        mu, sigma = prior.mu, prior.sigma
+        mu: Any = prior.mu
+        sigma: Any = prior.sigma
         if name in SHARED and prior.family != "gamma" and self.sharing.any():
             rho = self.spec.constants["shared_priors"] * self.sharing
             mu += sigma * np.sqrt(rho) * self.suite[SHARED.index(name)]
