@@ -6,8 +6,6 @@
     meanshift   improved MeanShift on 18k items x 9 models, against a plain transcription of
                 Algorithm 1 that uses scikit-learn's MeanShift and gets a part of the items
     million     improved MeanShift on 1 million items x 9 models
-    sampling    effective draws per second of the engine "fast", against the engine "pymc" on the
-                model as it is stated
     one         one benchmark of 1,319 items, from file to forecast, each run in a fresh process
     suite       the same for the paper's eight benchmarks, 61k items
     memory      peak memory for 1 million items x 12 models, from file to forecast
@@ -196,75 +194,6 @@ def measure_million(quick: bool) -> Iterator[Line]:
     yield Line(f"{n:,} items x 9", f"{seconds:.1f} s, {len(found.centres)} clusters", "60 s")
 
 
-def measure_sampling(quick: bool) -> Iterator[Line]:
-    from arviz_stats.base import array_stats
-
-    from cod_bayes.clustering.clusters import Clusters
-    from cod_bayes.evidence.record import read_table
-    from cod_bayes.model.equations import accuracy
-    from cod_bayes.model.ladder import ladder_data
-    from cod_bayes.model.spec import load_spec
-    from cod_bayes.model.statement import build
-    from cod_bayes.model.variables import CURVE, PARAMETERS
-    from cod_bayes.sampling.engines import sample_fast, sample_stated
-
-    rng = np.random.default_rng(0)
-    K, spec = 12, load_spec("cod")
-    evidence = read_table(one_benchmark("MATH", 1200))
-    # twelve levels of difficulty, a hundred items each
-    rate = evidence.benchmarks["MATH"]["rate"].values
-    level = (
-        np.argsort(np.argsort(rate.mean(axis=1) + 1e-6 * rng.random(len(rate)))) * K // len(rate)
-    )
-    p = np.array([rate[level == k].mean(axis=0) for k in range(K)])
-    n = np.full(p.shape, 100.0 * len(rate) / K)
-    chance = np.zeros(K)
-    member = (level[:, None] == np.arange(K)).astype(float)
-    found = Clusters("mean_shift", np.full(K, "cluster"), member, p, n, chance)
-    data = ladder_data(evidence, {"MATH": found}, spec.constants)
-
-    def least(columns: Iterator[np.ndarray]) -> float:
-        return min(float(array_stats.ess(c, method="bulk")) for c in columns if np.ptp(c) > 0)
-
-    def split(values: np.ndarray) -> Iterator[np.ndarray]:
-        yield from values.reshape(*values.shape[:2], -1).transpose(2, 0, 1)
-
-    def effective(posterior) -> tuple[float, float]:
-        """Least bulk ESS of the accuracy at the target, and of all parameters."""
-        curve = {name: posterior[name].values for name in CURVE}
-        curve["nu"] = posterior["nu"].values * data.nu_ratio
-        target = accuracy(np.log10(TARGET) - data.x_ref[0], **curve)
-        return least(split(target)), least(
-            c for v in PARAMETERS for c in split(posterior[v].values)
-        )
-
-    ours_draws = 100 if quick else 800
-    options = {"tune": 100, "chains": 4, "progressbar": False}
-    # Compiles, or loads from the cache.
-    sample_fast(spec, data, random_seed=0, **options | {"draws": 50, "attempts": 1})
-    start = time.perf_counter()
-    tree, *_ = sample_fast(spec, data, random_seed=1, draws=ours_draws, **options)
-    ours = time.perf_counter() - start
-    ess = effective(tree["posterior"].to_dataset())
-    start = time.perf_counter()
-    stated, *_ = sample_stated(build(data, spec), "pymc", random_seed=1, draws=1000, **options)
-    theirs = time.perf_counter() - start
-    stated_ess = effective(stated["posterior"].to_dataset())
-    divergent = int(stated["sample_stats"].to_dataset()["diverging"].sum())
-    for what, mine, other in zip(
-        ("accuracy at the target", "all parameters"), ess, stated_ess, strict=True
-    ):
-        yield Line(
-            f"least bulk ESS per second, {what}",
-            f"{mine / ours:.0f} / {other / theirs:.1f} = {mine / ours / (other / theirs):.0f}x",
-            "2x",
-        )
-    yield Line(
-        "of which",
-        f"fast {ours:.1f} s; pymc {theirs:.1f} s with its compilation, {divergent} divergences",
-    )
-
-
 def measure_one(quick: bool) -> Iterator[Line]:
     yield from written(one_benchmark("GSM8K", 200 if quick else 1319), "8 s")
 
@@ -301,7 +230,6 @@ MEASUREMENTS = {
     "import": measure_import,
     "meanshift": measure_meanshift,
     "million": measure_million,
-    "sampling": measure_sampling,
     "one": measure_one,
     "suite": measure_suite,
     "memory": measure_memory,
