@@ -5,7 +5,8 @@ A target of compute C*, x* = log10 C*, is a fresh model with shocks of its own:
     x'       = x* + delta* - delta_b - lead_b,    delta* ~ N(0, sigma_model)
     y_k      = y_k(x' + delta_b*),            delta_b* ~ N(0, sigma_delta)
     score_k  = sin^2(arcsin sqrt y_k + omega* + eps_k),
-    omega* ~ N(0, sigma_omega sqrt|x* - x_b|),  eps_k ~ N(0, tau)
+    omega*   = sigma_omega sqrt|x* - x_b| (sqrt(rho) u + sqrt(1 - rho) u_b),    u, u_b ~ N(0, 1),
+    eps_k    ~ N(0, tau)
 
 the benchmark's score is the mean over its items, and the predictable subset's the mean with every
 item counted with the probability P_k that its cluster is predictable; a benchmark that is one
@@ -36,8 +37,8 @@ a mean with weights v has the noise of n (sum_k weight_k v_k)^2 / sum_k weight_k
 normal e is one per draw and benchmark, the same at all computes; the predictable subset has one of
 its own, except where it is the whole benchmark.
 
-Draw i of every benchmark is of the same target model. Benchmarks share delta*; all else is their
-own, and comes from a stream of random numbers that the fit's seed and the benchmark's name
+Draw i of every benchmark is of the same target model. Benchmarks share delta* and u, and rho is the
+model's constant shared_omega; all else is their own, and comes from a stream of random numbers that the fit's seed and the benchmark's name
 determine. So a benchmark's draws at one compute do not depend on the other computes and benchmarks
 that are forecast with it. Where a ladder has one benchmark, the model does not tell delta* from
 delta_b*. Their sum then has the standard deviation sigma_delta, split as the two scales say:
