@@ -1,4 +1,5 @@
-"""Logs of HELM (0.5): per_instance_stats.json beside run_spec.json, one folder per run.
+"""Logs of HELM (0.5): per_instance_stats.json beside run_spec.json, one folder per run. Where it is
+missing, stats.json gives the run's own scores.
 
     per_instance_stats   list of {instance_id, perturbation?, train_trial_index,
                          stats: [{name: {name, split, ...}, count, sum, mean}]}
@@ -10,8 +11,9 @@ They are merged. Perturbed instances are left out, and so are the splits other t
 where a run has no test split).
 
     model       `adapter_spec.model`
-    benchmark   `name` before the colon; the arguments after it are the subset, without the model
-                and the perturbations (whose instances are left out)
+    benchmark   `name` before the colon; the arguments after it are the subset, without the model,
+                the perturbations (whose instances are left out) and what the adapter is told
+    settings    the other fields of `adapter_spec` (shots, instructions, ..)
     item        `instance_id`
     trial       `train_trial_index` (each draws its own examples for the prompt)
     scores      the `mean` of a stat; bookkeeping (`num_*`, costs, calibration, ..) is left out
@@ -19,37 +21,47 @@ where a run has no test split).
     sampled     temperature > 0
     run         the suite, the folder above
     versions    `scenario_spec` is of the instances
+
+    stats       list of {name: {name, split, perturbation?}, count, sum, mean}; `count` is of train
+                trials, and the stat num_instances of the instances of a trial
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from math import nan
 from pathlib import Path
 from typing import Any
 
-from cod_bayes.ingest.answers import Answers, Rows, number
-from cod_bayes.ingest.json_logs import IngestError, OneVersion, field, layout, read_json
+from cod_bayes.ingest.answers import Answers, Rows, Total, number, total_of
+from cod_bayes.ingest.json_logs import IngestError, OneVersion, field, layout, plain_name, read_json
 
-EXPECTS = "per_instance_stats.json beside run_spec.json of HELM"
+EXPECTS = "per_instance_stats.json or stats.json beside run_spec.json of HELM"
 TRIAL = "train trial"
+PARTS = ()
+MACRO = "HELM"
 
 _BOOKKEEPING = (
     "num_ finish_reason inference_ training_ prompt_truncated batch_size logprob max_prob "
     "predicted_index perplexity bits_per_byte ece_ platt_ selective_"
 ).split()
-_ELSEWHERE = ("model=", "model_deployment=", "data_augmentation=")
+_ELSEWHERE = ("model", "model_deployment", "data_augmentation", "groups")
+# What the run is of, and what does not change an answer.
+_PLACE = ("model", "model_deployment", "max_eval_instances", "eval_splits", "num_train_trials")
 
 
 def recognises(path: Path) -> bool:
-    return path.name == "per_instance_stats.json"
+    return plain_name(path) in ("per_instance_stats.json", "stats.json")
 
 
 def read(files: list[Path]) -> Iterator[Answers]:
-    """One `Answers` per run folder."""
+    """One `Answers` per run folder and kind of file."""
     scenarios = OneVersion()
     for path in files:
-        spec_path = path.with_name("run_spec.json")
-        if not spec_path.exists():
+        specs = [path.with_name(f"run_spec.json{packed}") for packed in ("", ".gz", ".zst")]
+        spec_path = next((spec for spec in specs if spec.exists()), None)
+        if spec_path is None:
             raise IngestError(
                 f"{path}: expected run_spec.json beside it, which names the model, got none; keep "
                 "the files of a run folder together"
@@ -57,21 +69,72 @@ def read(files: list[Path]) -> Iterator[Answers]:
         spec = read_json(spec_path)
         adapter = field(spec, "adapter_spec", dict, str(spec_path))
         name = field(spec, "name", str, str(spec_path))
-        benchmark, _, arguments = name.partition(":")
-        subset = ",".join(a for a in arguments.split(",") if a and not a.startswith(_ELSEWHERE))
         scenario = spec.get("scenario_spec")
+        benchmark, subset = _task(name, adapter, scenario)
         of = f"{benchmark}:{subset}" if subset else benchmark
         scenarios.check("scenario_spec", of, scenario, spec_path)
+        about = {
+            "source": path,
+            "model": field(adapter, "model", str, str(spec_path)),
+            "benchmark": benchmark,
+            "subset": subset,
+            "filter": "none",
+            "run": path.resolve().parent.parent.name,
+            "sampled": False,
+            "settings": _settings(adapter),
+        }
         with layout(path, EXPECTS):
-            yield _rows(path, adapter).answers(
-                source=path,
-                model=field(adapter, "model", str, str(spec_path)),
-                benchmark=benchmark,
-                subset=subset,
-                filter="none",
-                run=path.resolve().parent.parent.name,
-                sampled=(adapter.get("temperature") or 0) > 0,
-            )
+            if plain_name(path) == "stats.json":
+                yield from _own(path, about)
+            else:
+                about["sampled"] = (adapter.get("temperature") or 0) > 0
+                yield _rows(path, adapter).answers(**about)
+
+
+def _task(name: str, adapter: dict[str, Any], scenario: Any) -> tuple[str, str]:
+    """The benchmark and subset of a run's name."""
+    benchmark, _, arguments = name.partition(":")
+    of_scenario = scenario.get("args") if isinstance(scenario, dict) else None
+    of_adapter = adapter.keys() - (of_scenario.keys() if isinstance(of_scenario, dict) else ())
+    subset = [
+        argument
+        for argument in arguments.split(",")
+        if argument and (key := argument.partition("=")[0]) not in _ELSEWHERE
+        if key not in of_adapter
+    ]
+    return benchmark, ",".join(subset)
+
+
+def _settings(adapter: dict[str, Any]) -> dict[str, str]:
+    return {
+        name: value if isinstance(value, str) else json.dumps(value)
+        for name, value in adapter.items()
+        if name not in _PLACE and value not in (None, "", [], {})
+    }
+
+
+def _own(path: Path, about: dict[str, Any]) -> Iterator[Answers]:
+    """The run's own scores, where stats.json has any."""
+    stats = read_json(path)
+    if not isinstance(stats, list):
+        raise IngestError(f"{path}: expected a list of statistics, got {type(stats).__name__}")
+    splits: dict[str, dict[str, float]] = {}
+    counts: dict[str, float] = {}
+    for position, stat in enumerate(stats, start=1):
+        where = f"{path}, entry {position:,}"
+        named = field(stat, "name", dict, where)
+        if named.get("perturbation") or not stat.get("count"):
+            continue
+        split, metric = named.get("split") or "test", field(named, "name", str, where)
+        mean = number(stat.get("mean", stat.get("sum", nan) / stat["count"]))
+        if metric == "num_instances":
+            counts[split] = mean * stat["count"]
+        elif not metric.startswith(tuple(_BOOKKEEPING)):
+            splits.setdefault(split, {})[metric] = mean
+    split = "test" if "test" in splits else "valid"
+    if split in splits:
+        n = {"": counts[split]} if split in counts else {}
+        yield total_of(splits[split], Total(n=n), **about)
 
 
 def _rows(path: Path, adapter: dict[str, Any]) -> Rows:
