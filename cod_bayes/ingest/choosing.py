@@ -52,21 +52,24 @@ def choose(
                 replaced.setdefault(used, []).append(name)
         if not options:
             named_ones = [c for c in available if c[0] in metrics] or available
-            why = "; ".join(f"{show(c)}, which {reasons[c]}" for c in named_ones if reasons[c])
-            unusable.setdefault(why or "no metric under that filter", []).append(name)
+            alike: dict[str, list[str]] = {}
+            for choice in named_ones:
+                alike.setdefault(reasons[choice] or "not chosen", []).append(show(choice))
+            why = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in alike.items())
+            unusable.setdefault(why or "no metric", []).append(name)
         elif len(options) == 1:
             chosen[task] = options[0]
         else:
             unclear.setdefault(", ".join(map(show, options)), []).append(name)
         for choice, why in reasons.items():
             if options and "no number" in why and "'" in why:
-                misread.setdefault(f"{show(choice)} is not offered: it {why}", []).append(name)
+                misread.setdefault(f"{show(choice)} is not offered: {why}", []).append(name)
     if unusable and not chosen and not unclear:
         why, names = next(iter(unusable.items()))
         logs = next(logs for task, logs in tasks.items() if (task[1] or task[0]) == names[0])
         raise IngestError(
-            f"{logs[0].source}: expected scores in [0, 1] of {first_of(names)}, got "
-            f"{why or 'no scores'}; choose a metric that tells right answers from wrong"
+            f"{logs[0].source}: expected scores in [0, 1] of {first_of(names)}, higher for better, "
+            f"got others ({why}); choose a metric that tells right answers from wrong"
         )
     if unclear:
         lines = (f"{first_of(names)}: {choices}" for choices, names in unclear.items())
@@ -76,7 +79,10 @@ def choose(
         )
     return chosen, [
         *(f"{first_of(names)}: {used}." for used, names in replaced.items()),
-        *(f"{first_of(names)}: left out, because {why}." for why, names in unusable.items()),
+        *(
+            f"{first_of(names)}: left out, having no score in [0, 1], higher for better ({why})."
+            for why, names in unusable.items()
+        ),
         *(f"{first_of(names)}: {what}." for what, names in misread.items()),
         *_unlike(chosen),
     ]
@@ -121,7 +127,7 @@ def _why_not(choice: Choice, answers: Sequence[Answers]) -> str:
         if one.filter != filter or metric not in one.scores:
             continue
         if metric in one.worse:
-            return "is better when lower, as the log says"
+            return "better when lower, as the log says"
         if metric in one.odd:
             return f"holds {one.odd[metric]}, which is no number"
         scores = one.scores[metric]
@@ -130,13 +136,13 @@ def _why_not(choice: Choice, answers: Sequence[Answers]) -> str:
             low, high = min(low, scores.min()), max(high, scores.max())
             whole &= bool((scores == np.round(scores)).all())
     if high < low:
-        return "has no value"
+        return "no value"
     if 0 <= low and high <= 1:
         return ""
     if low < 0:
-        return f"goes down to {low:.4g}, as a logarithm or a difference does"
+        return f"values down to {low:.4g}, as logarithms or differences have"
     if high <= 10 and whole:
-        return f"has values from {low:.4g} to {high:.4g}, as grades have"
+        return f"values from {low:.4g} to {high:.4g}, as grades have"
     if high <= 100:
-        return f"has values up to {high:.4g}, as percent have; divide them by 100"
-    return f"has values up to {high:.4g}"
+        return f"values up to {high:.4g}, as percent have, so divide them by 100"
+    return f"values up to {high:.4g}"

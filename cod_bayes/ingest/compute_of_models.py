@@ -89,7 +89,8 @@ def join_models(table: pd.DataFrame, models: pd.DataFrame) -> tuple[pd.DataFrame
         more = f"; and {len(missing) - 5:,} more" if len(missing) > 5 else ""
         raise IngestError(
             f"expected a row in the models table for each model in the logs, got none for "
-            f"{examples}{more}; add rows, or leave those logs out (where=, --where model!=..)"
+            f"{examples}{more}; add rows (a revision, subfolder or adapter is a model of its own), "
+            "or leave those logs out (where=, --where model!=..)"
         )
     code = table["model"].cat.codes.to_numpy()
     columns = {}
@@ -105,7 +106,9 @@ def join_models(table: pd.DataFrame, models: pd.DataFrame) -> tuple[pd.DataFrame
     notes = []
     if absent:
         more = f" and {len(absent) - 5:,} more" if len(absent) > 5 else ""
-        notes.append(f"Rows of the models table without logs: {', '.join(absent[:5])}{more}.")
+        notes.append(
+            f"Rows of the models table that no result belongs to: {', '.join(absent[:5])}{more}."
+        )
     return table.assign(**columns), notes
 
 
@@ -190,6 +193,7 @@ def _nearest(model: str, names: Iterable[str]) -> str:
     """The nearest names. The part before a slash, the maker's name, does not count."""
 
     def plain(name: str) -> str:
+        name = name.partition("@")[0].partition("+")[0]
         return name.lower().replace("__", "/").rpartition("/")[2].replace("_", "-")
 
     names = list(names)

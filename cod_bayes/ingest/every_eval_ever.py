@@ -5,7 +5,8 @@ and metric,
     input {raw, reference, choices?}, output | messages, evaluation {score, is_correct}, error?,
     metadata? {filter?, epoch?, ..}
 
-and the records beside them, <uuid>.json, with the scores of whole benchmarks (`every_eval_ever_records`).
+and the records beside them, <uuid>.json, with the scores of whole benchmarks
+(`every_eval_ever_records`).
 
     benchmark   `evaluation_name`, without the /<filter> that the lm-eval converter appends
     filter      `metadata.filter`

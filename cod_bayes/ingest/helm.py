@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from math import nan
 from pathlib import Path
 from typing import Any
@@ -58,30 +59,26 @@ def recognises(path: Path) -> bool:
 def read(files: list[Path]) -> Iterator[Answers]:
     """One `Answers` per run folder and kind of file."""
     scenarios = OneVersion()
-    for path in files:
-        specs = [path.with_name(f"run_spec.json{packed}") for packed in ("", ".gz", ".zst")]
-        spec_path = next((spec for spec in specs if spec.exists()), None)
-        if spec_path is None:
-            raise IngestError(
-                f"{path}: expected run_spec.json beside it, which names the model, got none; keep "
-                "the files of a run folder together"
-            )
-        spec = read_json(spec_path)
-        adapter = field(spec, "adapter_spec", dict, str(spec_path))
-        name = field(spec, "name", str, str(spec_path))
-        scenario = spec.get("scenario_spec")
-        benchmark, subset = _task(name, adapter, scenario)
-        of = f"{benchmark}:{subset}" if subset else benchmark
-        scenarios.check("scenario_spec", of, scenario, spec_path)
+    specs = {path: _spec(path) for path in files}
+    named: dict[str, dict[str, set[str]]] = {}  # benchmark -> argument of names -> values
+    for spec in specs.values():
+        for key, value in spec.told.items():
+            named.setdefault(spec.benchmark, {}).setdefault(key, set()).add(value)
+    for path, spec in specs.items():
+        of = f"{spec.benchmark}:{spec.subset}" if spec.subset else spec.benchmark
+        scenarios.check("scenario_spec", of, spec.scenario, spec.path)
+        adapter = spec.adapter
+        # A run whose name lacks what others' names tell ran with the default.
+        told = {key: spec.told.get(key, "default") for key in named.get(spec.benchmark, ())}
         about = {
             "source": path,
-            "model": field(adapter, "model", str, str(spec_path)),
-            "benchmark": benchmark,
-            "subset": subset,
+            "model": field(adapter, "model", str, str(spec.path)),
+            "benchmark": spec.benchmark,
+            "subset": spec.subset,
             "filter": "none",
             "run": path.resolve().parent.parent.name,
             "sampled": False,
-            "settings": _settings(adapter),
+            "settings": _settings(adapter) | told,
         }
         with layout(path, EXPECTS):
             if plain_name(path) == "stats.json":
@@ -91,18 +88,40 @@ def read(files: list[Path]) -> Iterator[Answers]:
                 yield _rows(path, adapter).answers(**about)
 
 
-def _task(name: str, adapter: dict[str, Any], scenario: Any) -> tuple[str, str]:
-    """The benchmark and subset of a run's name."""
-    benchmark, _, arguments = name.partition(":")
+@dataclass(frozen=True)
+class _Spec:
+    """A run_spec.json; `told` are the arguments in the run's name that are for the adapter."""
+
+    path: Path
+    benchmark: str
+    subset: str
+    told: dict[str, str]
+    adapter: dict[str, Any]
+    scenario: Any
+
+
+def _spec(path: Path) -> _Spec:
+    specs = [path.with_name(f"run_spec.json{packed}") for packed in ("", ".gz", ".zst")]
+    spec_path = next((spec for spec in specs if spec.exists()), None)
+    if spec_path is None:
+        raise IngestError(
+            f"{path}: expected run_spec.json beside it, which names the model, got none; keep the "
+            "files of a run folder together"
+        )
+    spec = read_json(spec_path)
+    adapter = field(spec, "adapter_spec", dict, str(spec_path))
+    scenario = spec.get("scenario_spec")
     of_scenario = scenario.get("args") if isinstance(scenario, dict) else None
     of_adapter = adapter.keys() - (of_scenario.keys() if isinstance(of_scenario, dict) else ())
-    subset = [
-        argument
-        for argument in arguments.split(",")
-        if argument and (key := argument.partition("=")[0]) not in _ELSEWHERE
-        if key not in of_adapter
-    ]
-    return benchmark, ",".join(subset)
+    benchmark, _, arguments = field(spec, "name", str, str(spec_path)).partition(":")
+    subset, told = [], {}
+    for argument in filter(None, arguments.split(",")):
+        key, _, value = argument.partition("=")
+        if key in of_adapter and key not in _PLACE:
+            told[key] = value
+        elif key not in _ELSEWHERE and key not in of_adapter:
+            subset.append(argument)
+    return _Spec(spec_path, benchmark, ",".join(subset), told, adapter, scenario)
 
 
 def _settings(adapter: dict[str, Any]) -> dict[str, str]:

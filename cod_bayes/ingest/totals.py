@@ -141,11 +141,11 @@ def _resolved(found: Sequence[Answers], metric: str, notes: list[str]) -> Answer
         one for one in ranked[:-1] if abs(one.scores[metric][0] - best.scores[metric][0]) > 1e-4
     ]
     if others and not best.run and any(size(one) == size(best) for one in others):
+        here, there = (f"{100 * one.scores[metric][0]:.2f} %" for one in (best, others[-1]))
         raise IngestError(
-            f"{best.source}: expected one score of {best.model} on {best.task}, got "
-            f"{100 * best.scores[metric][0]:.2f} % here and {100 * others[-1].scores[metric][0]:.2f}"
-            f" % in {others[-1].source}, and neither names its time; choose with where= (--where "
-            "file=..)"
+            f"{best.source}: expected one score of {best.model} on {best.task}, got {here} here "
+            f"and {there} in {others[-1].source}, and neither names its time; choose with where= "
+            "(--where file=..)"
         )
     if others:
         why = "most answers" if size(best) > size(others[-1]) else "the latest run"
@@ -164,11 +164,13 @@ def _count(score: float, n: float, error: float, equal: bool) -> float:
     solved = score * (1 - score) / error**2 + 1 if error > 0 and 0 < score < 1 else nan
     if not isfinite(n):
         n = float(round(solved)) if isfinite(solved) else nan
-    elif isfinite(solved) and abs(solved / n - 1) > 0.1 and n >= 10:
-        return nan  # partial credit, or answers that are no independent trials
-    if not n > 0 or abs(score * n - round(score * n)) > min(0.01 + 1e-4 * n, 0.45):
+    if not n > 0:
         return nan
-    return n
+    decimals = len(f"{score:.12f}".rstrip("0").partition(".")[2])
+    rounding = 0.51 * n * 10.0 ** -max(decimals, 2)  # scores may be rounded
+    if rounding >= 0.5 and isfinite(solved):
+        return n if abs(solved / n - 1) < 0.05 else nan
+    return n if abs(score * n - round(score * n)) <= min(max(rounding, 1e-6 * n), 0.5) else nan
 
 
 def _trials(table: pd.DataFrame, metric: str) -> str:
@@ -183,7 +185,7 @@ def _trials(table: pd.DataFrame, metric: str) -> str:
     if (n.isna() & error.isna()).any():
         names = ", ".join(map(str, table["model"][n.isna() & error.isna()].unique()[:3]))
         parts.append(
-            f"the log of {names} holds neither a number of answers nor a standard error: a forecast "
-            "takes such scores as nearly exact, so add a column n_trials or stderr to the table"
+            f"the log of {names} holds neither a number of answers nor a standard error: a "
+            "forecast takes such scores as nearly exact, so add a column n_trials or stderr"
         )
     return "; ".join(parts) + ". The logs' own scores show no chance level: add a column chance."
