@@ -201,6 +201,7 @@ def _nearest(model: str, names: Iterable[str]) -> str:
     for name in names:
         known.setdefault(plain(name), []).append(name)
     close = difflib.get_close_matches(plain(model), known, n=3, cutoff=0.5)
+    close = close or difflib.get_close_matches(plain(model.rpartition("/")[0]), known, n=3)
     nearest = [repr(name) for match in close for name in known[match]][:3]
     return f"nearest: {', '.join(nearest)}" if nearest else f"there are: {', '.join(names[:5])}"
 

@@ -48,7 +48,7 @@ def select(answers: Sequence[Answers], where: Sequence[str]) -> tuple[list[Answe
                 f"expected a setting of the runs, got {name!r}; those that differ are: "
                 f"{_listed(answers) or 'none'}; and there are model, task, run, file"
             )
-        before = len({one.source for one in kept})
+        before = len({(one.model, one.run) for one in kept})
         kept = [
             one
             for one in kept
@@ -62,9 +62,9 @@ def select(answers: Sequence[Answers], where: Sequence[str]) -> tuple[list[Answe
                 f"expected runs with {' or '.join(conditions)}, got none; the runs have {name} "
                 f"{found}"
             )
-        if left := before - len({one.source for one in kept}):
+        if left := before - len({(one.model, one.run) for one in kept}):
             conditions = [condition for condition in where if condition.startswith(name)]
-            notes.append(f"{', '.join(conditions)} leaves out {left:,} of {before:,} files.")
+            notes.append(f"{', '.join(conditions)} leaves out {left:,} of {before:,} runs.")
     return kept, notes
 
 

@@ -2,7 +2,8 @@
 samples_<task>_<time>.jsonl beside it (.json in mid-2024). Results files without samples give the
 log's own scores; these are read in the layout of 0.3 too (`lm_eval_results`).
 
-    model, settings     of the results with the same time
+    model, settings     of the results with the same time; "model.prompt" is the hash of the first
+                prompt, which differs where other examples or templates were used
     benchmark   the task; `groups` are those groups of it that have scores of their own (mmlu)
     item        `doc_hash`, because `doc_id` counts the rows of a --samples list. Documents that
                 occur twice in a task are named hash, hash#2, .. Where a task shuffles the choices
@@ -130,7 +131,7 @@ def _read(run: _Run) -> Iterator[Answers]:
     """The rows of one file, by filter."""
     path, results, notes = run.path, run.results, []
     filters: dict[str, tuple[Rows, Names, list[str]]] = {}
-    sampled, unscored = False, 1
+    sampled, unscored, prompt = False, 1, ""
     for line, raw, row in read_lines(path):
         filter = row.get("filter", "none")
         metrics = row.get("metrics")
@@ -155,6 +156,8 @@ def _read(run: _Run) -> Iterator[Answers]:
         scored = len(kept[0]) if len(kept) == 1 and isinstance(kept[0], list) else 1
         if scored == 1:
             unscored = max(unscored, given)
+        if row.get("doc_id") == 0:
+            prompt = str(row.get("prompt_hash") or "")[:8]
         options, drawn = _arguments(row)
         sampled |= drawn
         rows.add(
@@ -188,7 +191,7 @@ def _read(run: _Run) -> Iterator[Answers]:
             run=results.time,
             sampled=sampled,
             notes=tuple(notes),
-            settings=results.settings(run.task),
+            settings=results.settings(run.task) | ({"model.prompt": prompt} if prompt else {}),
             groups=results.groups(run.task),
             dataset=str((results.of("configs", run.task) or {}).get("dataset_path") or ""),
             worse=results.worse(run.task),

@@ -32,6 +32,7 @@ The texts of a judge model are in <dataset>_replica<n>.json and are not read.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -67,7 +68,10 @@ def recognises(path: Path) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class _File:
-    """A file's answers; None where it has only its own scores. `question` is the first."""
+    """A file's answers; None where it has only its own scores. `question` is the first.
+
+    `prompt` is a digest of it: runs that asked otherwise (with other shots) are not the same.
+    """
 
     path: Path
     stem: str
@@ -75,6 +79,12 @@ class _File:
     rows: Rows | None
     question: str | None
     results: dict[str, Any]
+
+    @property
+    def prompt(self) -> str:
+        if self.question is None:
+            return ""
+        return hashlib.sha256(self.question.encode(errors="backslashreplace")).hexdigest()[:8]
 
     @property
     def size(self) -> int:
@@ -111,6 +121,7 @@ def read(files: list[Path]) -> Iterator[Answers]:
             "subset": "",
             "filter": "none",
             "run": one.path.resolve().parents[2].name,
+            "settings": {"model.prompt": one.prompt} if one.prompt else {},
         }
         name, score = headline(one.results)
         if one.rows is None:
