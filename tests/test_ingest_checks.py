@@ -277,7 +277,7 @@ def test_texts_that_say_right_and_wrong(tmp_path):
         inspect_log(tmp_path / "b" / f"{model}.eval", model, samples)
         rows = [eee_row(model, i, 0) for i in range(len(values))]
         for row, value in zip(rows, values, strict=True):
-            row["evaluation"]["score"] = value
+            row["evaluation"] = {"score": value}
         dump_lines(tmp_path / "c" / f"{model}_samples.jsonl", rows)
     for name in "abc":
         result = ingest(tmp_path / name, models=MODELS)
@@ -375,6 +375,20 @@ def test_documents_with_shuffled_choices(tmp_path):
     assert has_note(result, "quiz: models share few items: of 36 items, 0 are of half")
 
 
+def test_ids_of_a_shuffled_data_set(tmp_path):
+    """Inspect numbers the samples of a data set that was shuffled for each model."""
+    for place, model in enumerate(RIGHT):
+        samples = [
+            inspect_sample((n + place) % 6, 1, {"s": "CI"[n % 2]}, f"{model}{n}", input=f"asks {n}")
+            for n in range(6)
+        ]
+        inspect_log(tmp_path / f"{model}.eval", model, samples)
+    result = ingest(tmp_path, models=MODELS)
+    assert has_note(result, "an id does not name the same question in all logs")
+    right = result.table.groupby("item", observed=True)["n_correct"].agg(["sum", "count"])
+    assert sorted(right["sum"]) == [0, 0, 0, 3, 3, 3] and set(right["count"]) == {3}
+
+
 # ---------------------------------------------------------------------------------------------
 # Files
 
@@ -429,6 +443,19 @@ def test_near_misses_are_named(tmp_path):
     refused("results_x.json", json.dumps(lighteval).encode(), "looks like results of lighteval")
     oc = {"accuracy": 1, "details": {"0": {"predictions": "A", "references": "A"}}}
     refused("quiz.json", json.dumps(oc).encode(), "looks like results of OpenCompass: keep it as")
+
+
+def test_files_of_other_programs_with_such_names(tmp_path):
+    """They are no logs, and do not stop the ingestion of those beside them."""
+    write_lm_eval(tmp_path)
+    dump(tmp_path / "stats.json", {"bytes": 7})
+    dump(tmp_path / "retrieval_results.json", {"recall": 0.5})
+    dump(tmp_path / "all_eval_results.json", {"loss": 0.5})
+    dump(tmp_path / "results.json", {"results": [1, 2]})
+    result = ingest(tmp_path, models=MODELS)
+    assert len(result.table) == 18
+    found = note(result, "Not read, because they are no lm-eval logs")
+    assert "all_eval_results.json" in found and "results.json" in found
 
 
 def test_files_that_are_not_read_are_named(tmp_path):

@@ -288,8 +288,10 @@ def test_inspect_headers(tmp_path):
     assert cells(result) == {"small": [5], "middle": [10], "large": [15]}
     assert cells(result, "n_trials") == {model: [20] for model in RIGHT}
     dump(tmp_path / "empty.json", inspect_head("small", status="error") | {"samples": []})
-    with pytest.raises(IngestError, match=r"empty.json: expected samples or results, got neither"):
-        ingest(tmp_path, models=MODELS)
+    result = ingest(tmp_path, models=MODELS)
+    assert has_note(result, "empty.json holds neither samples nor scores: left out")
+    with pytest.raises(IngestError, match=r"expected answers or scores in the logs, got none, su"):
+        ingest(tmp_path / "empty.json", models=MODELS)
 
 
 def test_opencompass_scores(tmp_path):

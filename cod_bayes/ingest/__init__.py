@@ -108,7 +108,9 @@ def ingest(
     name, files, notes = find(sources, format, READERS)
     reader = READERS[name]
     compute, model_notes = read_models(models)
-    logs, where_notes = select(list(reader.read(files)), _names(where))
+    logs, notes_of_empty = _without_empty(list(reader.read(files)))
+    notes += notes_of_empty
+    logs, where_notes = select(logs, _names(where))
     logs, group_notes = assign(logs, reader.PARTS, _names(group), _names(split))
     model_names = {answers.model for answers in logs}
     notes = [f"Format {name}: files {len(files):,}, models {len(model_names):,}.", *notes]
@@ -144,3 +146,14 @@ def ingest(
 
 def _names(names: Names) -> Sequence[str]:
     return [names] if isinstance(names, str) else names or ()
+
+
+def _without_empty(logs: list[Answers]) -> tuple[list[Answers], list[str]]:
+    """The logs that hold anything, and notes on the others. IngestError if there is none."""
+    empty = [one for one in logs if not one.item]
+    if len(empty) == len(logs):
+        named = f", such as {empty[0].source}" if empty else ""
+        raise IngestError(f"expected answers or scores in the logs, got none{named}")
+    return [one for one in logs if one.item], [
+        f"{one.source} holds neither samples nor scores: left out." for one in empty
+    ]

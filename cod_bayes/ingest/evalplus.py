@@ -28,7 +28,15 @@ from pathlib import Path
 from typing import Any
 
 from cod_bayes.ingest.answers import Answers, Rows, Total, total_of
-from cod_bayes.ingest.json_logs import IngestError, OneVersion, field, layout, plain_name, read_json
+from cod_bayes.ingest.json_logs import (
+    IngestError,
+    OneVersion,
+    field,
+    head,
+    layout,
+    plain_name,
+    read_json,
+)
 
 EXPECTS = "<model>_<backend>_temp_<t>_eval_results.json of EvalPlus"
 TRIAL = "sample"
@@ -51,7 +59,10 @@ class _Run:
 
 
 def recognises(path: Path) -> bool:
-    return plain_name(path).endswith("eval_results.json")
+    name = plain_name(path)
+    if not re.search(r"(^|[._-])eval_results\.json$", name):
+        return False
+    return "_temp_" in name or b'"eval"' in head(path)  # others write such names too
 
 
 def read(files: list[Path]) -> Iterator[Answers]:

@@ -151,7 +151,9 @@ def _repeats(rows: Rows, metric: str) -> bool:
 
 
 def _add(rows: Rows, row: dict[str, Any], sample: str, metric: str, epoch: int, where: str) -> None:
-    score = field(row, "evaluation", dict, where).get("score")
+    evaluation = field(row, "evaluation", dict, where)
+    score = evaluation.get("score")
+    score = evaluation.get("is_correct") if score is None else score
     question = field(row, "input", dict, where)
     choices = question.get("choices") or ()
     choosing = len(choices) > max(1, len(question.get("reference") or ()))

@@ -36,7 +36,15 @@ from pathlib import Path
 from typing import Any
 
 from cod_bayes.ingest.answers import Answers, Rows, Total, number, total_of
-from cod_bayes.ingest.json_logs import IngestError, OneVersion, field, layout, plain_name, read_json
+from cod_bayes.ingest.json_logs import (
+    IngestError,
+    OneVersion,
+    field,
+    head,
+    layout,
+    plain_name,
+    read_json,
+)
 
 EXPECTS = "per_instance_stats.json or stats.json beside run_spec.json of HELM"
 TRIAL = "train trial"
@@ -53,7 +61,9 @@ _PLACE = ("model", "model_deployment", "max_eval_instances", "eval_splits", "num
 
 
 def recognises(path: Path) -> bool:
-    return plain_name(path) in ("per_instance_stats.json", "stats.json")
+    if plain_name(path) == "stats.json":  # a name that other programs use too
+        return any(path.parent.glob("run_spec.json*")) or b'"sum_squared"' in head(path)
+    return plain_name(path) == "per_instance_stats.json"
 
 
 def read(files: list[Path]) -> Iterator[Answers]:
@@ -125,11 +135,12 @@ def _spec(path: Path) -> _Spec:
 
 
 def _settings(adapter: dict[str, Any]) -> dict[str, str]:
-    return {
+    found = {
         name: value if isinstance(value, str) else json.dumps(value)
         for name, value in adapter.items()
         if name not in _PLACE and value not in (None, "", [], {})
     }
+    return found | {"model.deployment": str(adapter.get("model_deployment") or "none")}
 
 
 def _own(path: Path, about: dict[str, Any]) -> Iterator[Answers]:

@@ -12,7 +12,7 @@ The zip's members are deflated (older logs) or compressed with zstd (method 93),
 
     model       `eval.model`; @revision, /subfolder and +adapter where `model_args` has one
     benchmark   `eval.task`
-    item        `id`
+    item        `id`, or a digest of `input` where an id does not name one question in all logs
     trial       `epoch`
     scores      one metric per scorer; per key, scorer/key, where a score is an object. C = 1,
                 P = 0.5, I = N = 0, yes = true = 1, no = false = 0, as in Inspect. A sample with an
@@ -26,16 +26,18 @@ The zip's members are deflated (older logs) or compressed with zstd (method 93),
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import struct
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from math import nan
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
-from cod_bayes.ingest.answers import Answers, Rows, Total, number, total_of
+from cod_bayes.ingest.answers import Answers, Names, Rows, Total, number, total_of
 from cod_bayes.ingest.json_logs import (
     IngestError,
     OneVersion,
@@ -71,8 +73,9 @@ def recognises(path: Path) -> bool:
 
 
 def read(files: list[Path]) -> Iterator[Answers]:
-    """One `Answers` per log."""
+    """One `Answers` per log, and the log's own scores."""
     versions = OneVersion()
+    found: dict[str, list[tuple[Answers, list[str]]]] = {}  # task -> logs, inputs of the rows
     for path in files:
         with layout(path, EXPECTS):
             log, samples = _zip(path) if path.suffix == ".eval" else _json(path)
@@ -81,14 +84,47 @@ def read(files: list[Path]) -> Iterator[Answers]:
             version = about.get("task_version", 0)
             versions.check("version", f"task {task!r}", version, path)
             shared = _shared(path, log, about)
-            if samples:
-                yield _answers(path, log, about, samples, shared)
-            elif not (log.get("results") or {}).get("scores"):
-                raise IngestError(
-                    f"{path}: expected samples or results, got neither (status "
-                    f"{log.get('status', 'unknown')!r}); leave this run out"
-                )
+            if samples or not (log.get("results") or {}).get("scores"):
+                answers = _answers(path, log, about, samples, shared)
+                found.setdefault(task, []).append((answers, [_input(one) for one in samples]))
             yield from _own(log, about, shared)
+    for task, logs in found.items():
+        yield from _same_items(task, logs)
+
+
+def _input(sample: dict[str, Any]) -> str:
+    """A digest of what the sample asks, without the ids of messages, which differ between runs."""
+    asked = sample.get("input")
+    if isinstance(asked, list):
+        asked = [one.get("content") if isinstance(one, dict) else one for one in asked]
+    return hashlib.sha256(json.dumps(asked, default=str).encode()).hexdigest()
+
+
+def _same_items(task: str, logs: list[tuple[Answers, list[str]]]) -> Iterator[Answers]:
+    """The answers, with items named by what they ask where ids name other questions in each log."""
+    asked: dict[str, str] = {}
+    differ = any(
+        asked.setdefault(item, content) != content
+        for answers, contents in logs
+        for item, content in zip(answers.item, contents, strict=True)
+    )
+    if not differ:
+        yield from (answers for answers, _ in logs)
+        return
+    sets = [set(contents) for _, contents in logs]
+    shared = len(set.intersection(*sets)) / max(1, min(map(len, sets)))
+    by_input = shared >= 0.5
+    note = f"{task}: an id does not name the same question in all logs (a shuffled data set?)" + (
+        "; items are named by their inputs."
+        if by_input
+        else ", and their inputs differ too: check that the models were asked the same items."
+    )
+    for place, (answers, contents) in enumerate(logs):
+        notes = (*answers.notes, note) if place == 0 else answers.notes
+        item, names = answers.item, Names()
+        if by_input:
+            item = [names.of(c, i) for c, i in zip(contents, answers.item, strict=True)]
+        yield replace(answers, item=item, notes=notes)
 
 
 def _shared(path: Path, log: dict[str, Any], about: dict[str, Any]) -> dict[str, Any]:
@@ -134,6 +170,13 @@ def _settings(
         found["solver_args"] = _text(about["solver_args"])
     for name, value in (about.get("task_args") or {}).items():
         found[f"task_args.{name}"] = _text(value)
+    if about.get("model_roles"):
+        found["model_roles"] = _text(about["model_roles"])
+    for scorer in about.get("scorers") or []:
+        for name, value in (scorer.get("options") or {}).items():
+            found[f"{scorer.get('name')}.{name}"] = _text(value)
+    if (dataset := (about.get("dataset") or {}).get("name")) is not None:
+        found["dataset"] = _text(dataset)
     for name in _LIMITS:
         if (value := (about.get("config") or {}).get(name)) is not None:
             found[name] = _text(value)

@@ -88,12 +88,15 @@ class Results:
             found[name] = _text(value)[:12]
         found["fewshot_as_multiturn"] = _text(self.about.get("fewshot_as_multiturn") or None)
         found |= {name: _text(config[name]) for name in _PROMPT if config.get(name) is not None}
-        generation = config.get("generation_kwargs") or overall.get("gen_kwargs")
+        generation = config.get("generation_kwargs")
         if isinstance(generation, dict):
             found |= {f"generation.{name}": _text(value) for name, value in generation.items()}
-        elif generation:
-            found["generation"] = _text(generation)
+        if overall.get("gen_kwargs"):
+            found["gen_kwargs"] = _text(overall["gen_kwargs"])
         found["model.backend"] = _text(overall.get("model"))
+        for name in ("model_sha", "peft_sha", "delta_sha"):
+            if overall.get(name):
+                found[f"model.{name}"] = _text(overall[name])
         for name in ("revision", "subfolder", "peft", "delta"):
             found[f"model.{name}"] = self.arguments.get(name) or (
                 "main" if name == "revision" else "none"
@@ -106,20 +109,22 @@ class Results:
 
 
 def is_results(path: Path) -> bool:
-    """Whether the file looks like a results file of lm_eval, by its beginning and end."""
+    """Whether the file looks like a results file of lm_eval, by its name, beginning and end."""
     name = plain_name(path)
     if not name.endswith(".json") or name.startswith("samples_"):
         return False
     start = head(path)
-    if name.startswith("results") and b'"results"' in start and b'"config_general"' not in start:
+    if b'"config_general"' in start:  # lighteval
+        return False
+    if _TIME.fullmatch(name):
         return True
-    if not _START.match(start):
+    if not _START.match(start) and not (name.startswith("results") and b'"results"' in start):
         return False
     if path == path.with_name(name) and path.stat().st_size > len(start):
         with path.open("rb") as file:
             file.seek(-len(start), 2)
             start += file.read()
-    return b'"versions"' in start and b'"config"' in start
+    return any(word in start for word in (b'"model_name"', b'"model_args"', b'"n-shot"'))
 
 
 def load(path: Path) -> Results:
@@ -128,6 +133,8 @@ def load(path: Path) -> Results:
         field(about, "results", dict, str(path)) if "results" in about else None
         config = about.get("config") or {}
         arguments = _arguments(config.get("model_args"))
+        if config.get("model_revision"):
+            arguments.setdefault("revision", _text(config["model_revision"]))
         base = about.get("model_name") or next(
             (arguments[name] for name in _NAMES if arguments.get(name)), config.get("model")
         )
