@@ -26,6 +26,7 @@ from cod_bayes.evidence.record import read_table
 from cod_bayes.ingest import IngestError, ingest
 
 LOGS = Path(__file__).parent / "data" / "ingest"
+TOTALS = Path(__file__).parent / "data" / "ingest_totals"
 
 
 def stderr(score, n):
@@ -364,3 +365,45 @@ def test_records_of_every_eval_ever(tmp_path):
     dump(tmp_path / "a.json", record("small", 0.24) | {"schema_version": "1.0"})
     with pytest.raises(IngestError, match=r"a.json: expected schema_version 0.2 or 0.3, got '1.0'"):
         ingest(tmp_path, models=MODELS)
+
+
+@pytest.mark.parametrize(
+    ("name", "metric", "expected"),
+    [
+        (
+            "inspect-0.3.285",
+            ["match", "choice"],
+            {
+                ("chosen", "mockllm/small"): (2, 4),  # two items, two epochs
+                ("chosen", "mockllm/large"): (2, 4),
+                ("free", "mockllm/small"): (1, 2),
+                ("free", "mockllm/large"): (1, 2),
+            },
+        ),
+        ("helm-0.5.16", "exact_match", {("simple_mcqa", "simple/model1"): (0, 20)}),
+        (
+            "every-eval-ever-0.3.0",
+            "acc",
+            {("choose", "org/small"): (1, 4), ("choose", "org/large"): (1, 4)},
+        ),
+    ],
+)
+def test_totals_that_the_programs_wrote(name, metric, expected):
+    names = sorted({model for _, model in expected})
+    models = pd.DataFrame({"model": names, "compute": [1e18 * 4**n for n in range(len(names))]})
+    table = ingest(TOTALS / name, models=models, metric=metric).table
+    cells = table.set_index(["benchmark", "model"])[["n_correct", "n_trials"]]
+    assert {key: tuple(found) for key, found in cells.T.items()} == expected
+
+
+def test_chance_from_the_choices_of_the_task(tmp_path):
+    letters = {"doc_to_choice": ["A", "B", "C", "D"]}
+    group_run(
+        tmp_path,
+        "small",
+        {"a": 0.5, "b": 0.25},
+        {"a": 20, "b": 200},
+        60 / 220,
+        configs={"mmlu_a": letters, "mmlu_b": letters},
+    )
+    assert row(ingest(tmp_path, models=MODELS))["chance"] == 0.25

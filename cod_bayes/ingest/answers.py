@@ -193,9 +193,11 @@ def number(value: object) -> float:
     return inf
 
 
-def total_of(scores: Mapping[str, object], total: Total, **about: Any) -> Answers:
+def total_of(
+    scores: Mapping[str, object], total: Total, *, options: int = 0, **about: Any
+) -> Answers:
     """The log's own total over a task as `Answers`; scores that are no numbers are left out."""
     rows = Rows()
     kept = {metric: one for metric, value in scores.items() if np.isfinite(one := number(value))}
-    rows.add("all", kept, 0)
+    rows.add("all", kept, 0, options=options)
     return rows.answers(total=total, **about)

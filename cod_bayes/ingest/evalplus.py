@@ -73,7 +73,7 @@ def read(files: list[Path]) -> Iterator[Answers]:
         results = read_json(path)
         with layout(path, EXPECTS):
             version = results.get("hash")
-            about = {
+            about: dict[str, Any] = {
                 "source": path,
                 "model": run.model,
                 "subset": "",

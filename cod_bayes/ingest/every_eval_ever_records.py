@@ -9,7 +9,8 @@ evaluation_results [{evaluation_name, evaluation_result_id?, source_data {datase
 benchmark   `evaluation_name`, without the /<filter> of the lm-eval converter; the name of the
             data set before it where records use one name for several data sets
 score       in units of `max_score` - `min_score`, where these are 0 and 100
-settings    where the record is from, the program that evaluated, generation arguments
+settings    where the record is from, the program that evaluated, generation arguments and
+            details (num_fewshot); "model.<detail>" for what is said of the model (model_args)
 """
 
 from __future__ import annotations
@@ -59,7 +60,8 @@ def _scores(path: Path, record: Any) -> Iterator[tuple[Answers, str]]:
             f"{where}: expected schema_version {' or '.join(SCHEMAS)}, got {schema!r}; convert "
             "the log again with Every Eval Ever 0.3"
         )
-    model = field(field(record, "model_info", dict, where), "id", str, where)
+    model_info = field(record, "model_info", dict, where)
+    model = field(model_info, "id", str, where)
     run = field(record, "evaluation_id", str, where)
     results = field(record, "evaluation_results", list, where)
     source = record.get("source_metadata") or {}
@@ -68,6 +70,8 @@ def _scores(path: Path, record: Any) -> Iterator[tuple[Answers, str]]:
         "source": source.get("source_name") or source.get("source_organization_name"),
         "eval_library": library.get("name"),
     }
+    of_model = model_info.get("additional_details") or {}
+    about |= {f"model.{name}": value for name, value in of_model.items()}
     for position, one in enumerate(results, start=1):
         place = f"{where}, evaluation_results {position}"
         benchmark = field(one, "evaluation_name", str, place)
@@ -84,8 +88,9 @@ def _scores(path: Path, record: Any) -> Iterator[tuple[Answers, str]]:
         error = number((uncertainty.get("standard_error") or {}).get("value")) / unit
         n = uncertainty.get("num_samples")
         settings = dict(about)
-        generation = (one.get("generation_config") or {}).get("generation_args") or {}
-        settings |= {f"generation.{name}": value for name, value in generation.items()}
+        for part in ("generation_args", "additional_details"):
+            generation = (one.get("generation_config") or {}).get(part) or {}
+            settings |= {f"generation.{name}": value for name, value in generation.items()}
         answers = total_of(
             {metric: number(details.get("score")) / unit},
             Total(

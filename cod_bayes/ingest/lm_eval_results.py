@@ -177,6 +177,7 @@ def totals(results: Results) -> Iterator[Answers]:
             yield total_of(
                 by_metric,
                 total,
+                options=_options(results, parts or (task,)),
                 source=results.path,
                 model=results.model,
                 benchmark=task,
@@ -190,6 +191,13 @@ def totals(results: Results) -> Iterator[Answers]:
                 worse=results.worse(task),
                 notes=_limited(results, task),
             )
+
+
+def _options(results: Results, tasks: tuple[str, ...]) -> int:
+    """The number of choices, where all tasks have the same; else 0."""
+    choices = [(results.of("configs", task) or {}).get("doc_to_choice") for task in tasks]
+    numbers = {len(one) if isinstance(one, list) else 0 for one in choices}
+    return numbers.pop() if len(numbers) == 1 else 0
 
 
 def _limited(results: Results, task: str) -> tuple[str, ...]:

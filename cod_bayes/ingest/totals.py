@@ -93,6 +93,7 @@ def tabulate_totals(
             candidates.setdefault((one.subset, one.model), []).append(one)
     notes: list[str] = []
     used: dict[tuple[str, str], tuple[float, float, float]] = {}  # score, n, standard error
+    chance: dict[tuple[str, str], float] = {}
     for (subset, model), found in candidates.items():
         metric = choices[benchmark, subset][0]
         one = _resolved(found, metric, notes)
@@ -100,6 +101,7 @@ def tabulate_totals(
         score, error = float(one.scores[metric][0]), one.total.stderr.get(metric, nan)
         n = one.total.n.get(metric, one.total.n.get("", nan))
         used[subset, model] = score, _count(score, n, error, one.total.equal), error
+        chance[subset, model] = 1 / one.options[0] if one.options[0] > 1 else nan
     for (subset, model), (score, n, error) in used.items():
         others = {k for (s, _), (_, k, _) in used.items() if s == subset and k == k and k > 0}
         if n != n and score in (0, 1) and len(others) == 1:
@@ -118,7 +120,7 @@ def tabulate_totals(
             "n_correct": [round(p * n) if n > 0 else nan for p, n, _ in rates],
             "n_trials": [n if n > 0 else nan for _, n, _ in rates],
             "score": [p for p, _, _ in rates],
-            "chance": nan,
+            "chance": [chance[key] if used[key][1] > 0 else nan for key in keys],
             "stderr": [nan if n > 0 else error for _, n, error in rates],
         }
     )
@@ -188,4 +190,7 @@ def _trials(table: pd.DataFrame, metric: str) -> str:
             f"the log of {names} holds neither a number of answers nor a standard error: a "
             "forecast takes such scores as nearly exact, so add a column n_trials or stderr"
         )
-    return "; ".join(parts) + ". The logs' own scores show no chance level: add a column chance."
+    unknown = (
+        " No chance level is known: add a column chance." if table["chance"].isna().any() else ""
+    )
+    return "; ".join(parts) + "." + unknown
