@@ -539,7 +539,7 @@ def test_models_are_joined(tmp_path):
     path = models_file(
         tmp_path,
         "\ufeffmodel, compute, params, tokens, family, role, note\n"
-        "small,,1e8,2e9,toy,ladder,x\nmiddle, 1e20 ,,,toy,,\nlarge,1e22,,,toy,target,\n\n"
+        "small,,100M,2B,toy,ladder,x\nmiddle, 1e20 ,,,toy,,\nlarge,1e22,,,toy,target,\n\n"
         "unused,,,,,anchor,\n",
     )
     table = ingest(tmp_path / "logs", models=path).table

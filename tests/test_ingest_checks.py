@@ -363,7 +363,9 @@ def test_documents_with_shuffled_choices(tmp_path):
         rows = [dict(row, doc_hash=f"{place}{n:063x}") for n, row in enumerate(same)]
         for row in rows:
             choices = row["doc"]["choices"]
-            row["doc"] = row["doc"] | {"choices": choices[place:] + choices[:place]}
+            choices = choices[place:] + choices[:place]
+            prompt = row["doc"]["question"] + " ".join(choices)
+            row["doc"] = row["doc"] | {"choices": choices, "prompt": prompt}
         lm_run(tmp_path / "a", model, {"quiz": rows})
     result = ingest(tmp_path / "a", models=MODELS)
     assert result.table["item"].nunique() == 12 and len(result.table) == 36
@@ -456,6 +458,22 @@ def test_files_of_other_programs_with_such_names(tmp_path):
     assert len(result.table) == 18
     found = note(result, "Not read, because they are no lm-eval logs")
     assert "all_eval_results.json" in found and "results.json" in found
+
+
+def test_runs_without_results_are_named(tmp_path):
+    entries = [{"instance_id": "a", "train_trial_index": 0, "stats": [helm_stat("em", 1.0)]}]
+    for model in ("small", "large"):
+        path = helm_run(tmp_path / "a", model, entries)
+    path.unlink()
+    result = ingest(tmp_path / "a", models=MODELS)
+    assert "model=large/run_spec.json, which is of a run without" in note(result, "Not read")
+    for model in ("small", "large"):
+        here = tmp_path / "b" / "1"
+        dump(here / "predictions" / model / "quiz.json", {"0": {}})
+    details = {"0": {"prompt": "q", "correct": True}}
+    dump(here / "results" / "small" / "quiz.json", {"accuracy": 100.0, "details": details})
+    found = note(ingest(tmp_path / "b", models=MODELS), "Not read")
+    assert "predictions/large/quiz.json" in found and "predictions/small" not in found
 
 
 def test_files_that_are_not_read_are_named(tmp_path):

@@ -167,6 +167,12 @@ def test_inspect_variants_of_a_model(tmp_path):
     assert cells(ingest(tmp_path, models=models)) == {"small": [0.0] * 4, "small@step9": [1.0] * 4}
     result = ingest(tmp_path, models=models, where="revision=step9")
     assert list(cells(result)) == ["small@step9"]
+    local = tmp_path / "local"
+    two_inspect_runs(
+        local, {"model_args": {"model_path": "a"}}, {"model_args": {"model_path": "b"}}
+    )
+    models = pd.DataFrame({"model": ["small@a", "small@b"], "compute": [1e18, 2e18]})
+    assert cells(ingest(local, models=models)) == {"small@a": [0.0] * 4, "small@b": [1.0] * 4}
 
 
 def helm_entries(right):

@@ -3,7 +3,8 @@
 One row per model, as CSV or DataFrame:
 
     model                       the name that the logs use
-    compute | params, tokens    training FLOPs, or parameters and training tokens (C = 6 N D)
+    compute | params, tokens    training FLOPs, or parameters and training tokens (C = 6 N D), which
+                                may be written 70M, 2.8B or 300B
     family, role                optional: role is "ladder" (default), "target" or "anchor", which
                                 needs no compute
 
@@ -27,6 +28,7 @@ __all__ = ["join_models", "read_models"]
 
 NUMBERS = ("compute", "params", "tokens")
 TEXTS = ("family", "role")
+_UNITS = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 # Names that other tables give to the columns, in lower case and without signs.
 _HINTS = {
     "model": "modelname modelid models name checkpoint llm",
@@ -178,8 +180,11 @@ def _check_columns(columns: list[str], where: str) -> None:
 def _positive(text: str, column: str, where: str) -> float:
     if not text:
         return float("nan")
+    number, unit = text, 1.0
+    if column != "compute" and text[-1:].upper() in _UNITS:
+        number, unit = text[:-1], _UNITS[text[-1:].upper()]
     try:
-        value = float(text)
+        value = float(number) * unit
     except ValueError:
         value = float("nan")
     if not 0 < value < float("inf"):

@@ -56,6 +56,12 @@ def find(
             + "; choose with format= (--format)"
         )
     name, found = by_format.popitem()
+    folders = {path.parent for path in found}
+    misses += [
+        (path, "is of a run without per_instance_stats.json or stats.json")
+        for path in others
+        if name == "helm" and path.name == "run_spec.json" and path.parent not in folders
+    ]
     notes = [f"Not read: {path}, which {miss}." for path, miss in misses[:3]]
     missed = {path for path, _ in misses[:3]}
     unread = [path for path in others if path not in missed and _could_be_a_log(path, found)]
@@ -70,7 +76,9 @@ def _could_be_a_log(path: Path, found: Sequence[Path]) -> bool:
     name = plain_name(path)
     if name in _BESIDE or "_replica" in name or name.startswith((".", "summaries")):
         return False
-    return path.suffix in _UNREAD and path.parent.name not in ("predictions", "configs")
+    if "predictions" in path.parts[-3:]:  # of OpenCompass, each beside its results
+        return not (path.parents[2] / "results" / path.parent.name / path.name).exists()
+    return path.suffix in _UNREAD and path.parent.name != "configs"
 
 
 def _near_miss(path: Path) -> str:

@@ -10,7 +10,7 @@ A log without samples (a header written alone) gives its `results` only.
 The zip's members are deflated (older logs) or compressed with zstd (method 93), which Python's
 `zipfile` cannot read before 3.14; PyArrow can.
 
-    model       `eval.model`; @revision, /subfolder and +adapter where `model_args` has one
+    model       `eval.model`; @revision or @path, /subfolder and +adapter where `model_args` has one
     benchmark   `eval.task`
     item        `id`, or a digest of `input` where an id does not name one question in all logs
     trial       `epoch`
@@ -59,7 +59,7 @@ _ZSTD = 93
 # Settings that tell where and how fast a model runs, not what it answers.
 _PLACE = re.compile(
     r"revision|subfolder|peft|adapter|device.*|.*batch.*|max_connections|max_retries|timeout|"
-    r"attempt_timeout|cache.*|base_url|api_key|.*token|seed|model_path|tokenizer_path|port|"
+    r"attempt_timeout|cache.*|base_url|api_key|.*token|seed|model_path|lora_local_path|port|"
     r"trust_remote_code|.*parallel.*|gpu_memory_utilization|server_args|retry_.*"
 )
 _LIMITS = "message_limit token_limit time_limit working_limit".split()
@@ -148,9 +148,11 @@ def _shared(path: Path, log: dict[str, Any], about: dict[str, Any]) -> dict[str,
 def _model(name: str, arguments: Mapping[str, Any]) -> str:
     if arguments.get("subfolder"):
         name += f"/{arguments['subfolder']}"
+    if arguments.get("model_path"):  # one name, such as hf/local, for all local models
+        name += f"@{arguments['model_path']}"
     if arguments.get("revision") not in (None, "", "main"):
         name += f"@{arguments['revision']}"
-    for kind in ("peft", "adapter"):
+    for kind in ("peft", "adapter", "lora_local_path"):
         if arguments.get(kind):
             name += f"+{arguments[kind]}"
     return name
@@ -184,7 +186,7 @@ def _settings(
         if value is not None and not _PLACE.fullmatch(name):
             found[f"generation.{name}"] = _text(value)
     arguments = about.get("model_args") or {}
-    for name in ("revision", "subfolder", "peft", "adapter"):
+    for name in ("revision", "subfolder", "model_path", "peft", "adapter", "lora_local_path"):
         default = "main" if name == "revision" else None
         found[f"model.{name}"] = _text(arguments.get(name) or default)
     for name, value in arguments.items():
@@ -214,7 +216,7 @@ def _own(log: dict[str, Any], about: dict[str, Any], shared: dict[str, Any]) -> 
         reducer = one.get("reducer") or "mean"
         if metric in scores and reducer != "mean":
             continue
-        figures = one.get("metrics") or {}
+        figures = {k.rpartition("/")[2]: v for k, v in (one.get("metrics") or {}).items()}
         for measure in ("accuracy", "mean"):
             if isinstance(figures.get(measure), dict):
                 scores[metric] = number(figures[measure].get("value"))

@@ -8,7 +8,7 @@ log's own scores; these are read in the layout of 0.3 too (`lm_eval_results`).
     item        `doc_hash`, because `doc_id` counts the rows of a --samples list. Documents that
                 occur twice in a task are named hash, hash#2, .. Where a task shuffles the choices
                 in its documents, their hashes differ between models: items are then named by the
-                hash of the document's texts in any order
+                hash of those of the document's texts that models share, in any order
     filter      one row per filter, in `filter`
     scores      the keys named in `metrics` (older logs: all keys but the known ones)
     trials      1: the usual filter scores the first of the `repeats` answers. pass@1 averages the
@@ -25,6 +25,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -47,7 +48,7 @@ TRIAL = "answer kept by the filter"
 PARTS = ("hendrycksTest-",)
 MACRO = ""
 
-_NAME = re.compile(r"samples_(?P<task>.+)_(?P<time>\d{4}-\d\d-\d\dT[\d.-]+)\.jsonl?")
+_NAME = re.compile(r"samples_(?P<task>.+)_(?P<time>\d{4}-\d\d-\d\dT[\d.:-]+)\.jsonl?")
 _PLAIN = frozenset(
     "doc_id doc target arguments resps filtered_resps filter metrics doc_hash prompt_hash "
     "target_hash".split()
@@ -203,22 +204,31 @@ def _unshuffled(task: str, found: list[Answers]) -> list[Answers]:
     before = _shared(found)
     if before is None or before[0] >= 0.5 * before[1]:
         return found
-    names: dict[Path, dict[str, str]] = {}
+    documents: dict[Path, dict[str, set[str]]] = {}  # file -> item -> texts
     for path in {one.source for one in found}:
-        one, seen = names.setdefault(path, {}), Names()
+        texts, seen = documents.setdefault(path, {}), Names()
         for line, _, row in read_lines(path):
             name = seen.of(row.get("doc_hash") or _hash(row, at(path, line)), row.get("doc_id"))
-            texts = "\n".join(sorted(_texts(row.get("doc"))))
-            one[name] = hashlib.sha256(texts.encode(errors="backslashreplace")).hexdigest()
-        if len(set(one.values())) < len(one):
+            texts[name] = set(_texts(row.get("doc")))
+    # What several models' documents hold: the question and the choices, but no prompt with the
+    # choices in their order.
+    of_file = [set[str]().union(*texts.values()) for texts in documents.values()]
+    counts = Counter(text for texts in of_file for text in texts)
+    names: dict[Path, dict[str, str]] = {}
+    for path, texts in documents.items():
+        for name, parts in texts.items():
+            common = sorted(text for text in parts if 2 * counts[text] >= len(documents))
+            digest = hashlib.sha256("\n".join(common).encode(errors="backslashreplace"))
+            names.setdefault(path, {})[name] = digest.hexdigest()
+        if len(set(names[path].values())) < len(texts):
             return found
     renamed = [replace(one, item=[names[one.source][item] for item in one.item]) for one in found]
     after = _shared(renamed)
     if after is None or after[0] < 0.5 * after[1]:
         return found
-    documents = len({item for one in found for item in one.item})
+    number = len({item for one in found for item in one.item})
     note = (
-        f"{task}: the models' {documents:,} documents are {after[2]:,} questions whose parts are "
+        f"{task}: the models' {number:,} documents are {after[2]:,} questions whose parts are "
         "in another order for each model (shuffled choices); items are named by their texts."
     )
     return [replace(renamed[0], notes=(*renamed[0].notes, note)), *renamed[1:]]
@@ -231,10 +241,7 @@ def _shared(found: list[Answers]) -> tuple[int, int, int] | None:
         models.setdefault(one.model, set()).update(one.item)
     if len(models) < 2:
         return None
-    counts: dict[str, int] = {}
-    for items in models.values():
-        for item in items:
-            counts[item] = counts.get(item, 0) + 1
+    counts = Counter(item for items in models.values() for item in items)
     shared = sum(2 * count > len(models) for count in counts.values())
     return shared, min(map(len, models.values())), len(counts)
 

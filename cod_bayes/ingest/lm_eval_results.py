@@ -25,7 +25,7 @@ from cod_bayes.ingest.json_logs import IngestError, field, head, layout, plain_n
 
 __all__ = ["Results", "is_results", "load", "totals"]
 
-_TIME = re.compile(r"results_(?P<time>\d{4}-\d\d-\d\dT[\d.-]+)\.json")
+_TIME = re.compile(r"results_(?P<time>\d{4}-\d\d-\d\dT[\d.:-]+)\.json")
 _START = re.compile(rb'\s*\{\s*"results"\s*:\s*\{')
 _NAMES = ("pretrained", "model", "engine", "path")
 _PROMPT = (
@@ -34,7 +34,7 @@ _PROMPT = (
 ).split()
 # Arguments that tell where and how fast a model runs, not what it answers.
 _PLACE = re.compile(
-    r"pretrained|model|engine|path|revision|subfolder|peft|delta|device.*|parallelize|"
+    r"pretrained|model|engine|path|revision|subfolder|peft|delta|lora_local_path|device.*|parallelize|"
     r".*batch.*|.*_parallel_size|gpu_memory_utilization|max_num_.*|swap_space|num_concurrent|"
     r"max_retries|timeout|base_url|.*cache.*|token|.*offload.*|max_.*memory.*|download_dir|"
     r"enforce_eager|seed|trust_remote_code|low_cpu_mem_usage|num_processes|verify_certificate"
@@ -97,7 +97,7 @@ class Results:
         for name in ("model_sha", "peft_sha", "delta_sha"):
             if overall.get(name):
                 found[f"model.{name}"] = _text(overall[name])
-        for name in ("revision", "subfolder", "peft", "delta"):
+        for name in ("revision", "subfolder", "peft", "delta", "lora_local_path"):
             found[f"model.{name}"] = self.arguments.get(name) or (
                 "main" if name == "revision" else "none"
             )
@@ -216,7 +216,7 @@ def _full_name(base: str, arguments: Mapping[str, str]) -> str:
         name += f"/{subfolder}"
     if (revision := arguments.get("revision")) not in (None, "", "None", "main"):
         name += f"@{revision}"
-    for kind in ("peft", "delta"):
+    for kind in ("peft", "delta", "lora_local_path"):
         if (adapter := arguments.get(kind)) not in (None, "", "None"):
             name += f"+{adapter}"
     return name

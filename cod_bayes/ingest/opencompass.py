@@ -160,7 +160,10 @@ def _file(path: Path) -> _File:
     entries = _entries(path, results)
     if entries:
         rows = _rows(path, results, entries)
-        question = _question(entries[0][1])
+        _, first = entries[0]
+        question = _question(first) or (
+            repr(asked) if (asked := first.get("origin_prompt")) else None
+        )
     elif not isinstance(results, dict) or headline(results)[1] != headline(results)[1]:
         got = f"only {', '.join(results) or 'nothing'}" if isinstance(results, dict) else "a list"
         raise IngestError(

@@ -61,6 +61,10 @@ def split_by_kind(
         f"{benchmark}: {', '.join(names)} left out, because the logs hold no own score of them."
         for benchmark, names in lost.items()
     ]
+    if aggregates and (without := sorted(models.keys() - by_totals)):
+        notes.append(
+            f"{first_of(without)}: the logs hold no own score of any model: samples are used."
+        )
     items_used = [a for a in answers if a.total is None and a.benchmark not in by_totals]
     totals_used = [a for a in answers if a.total is not None and a.benchmark in by_totals]
     return items_used, totals_used, notes
