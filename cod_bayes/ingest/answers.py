@@ -19,7 +19,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import inf, nan
+from math import inf, isfinite, nan
 from pathlib import Path
 from sys import intern
 from typing import Any
@@ -28,10 +28,11 @@ import numpy as np
 
 __all__ = ["Answers", "Names", "Rows", "Total", "number", "total_of"]
 
+_ALL, _ZERO, _ONE = ["all"], np.zeros(1, dtype=int), np.ones(1, dtype=int)
 _WORDS = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0, "": nan, "nan": nan, "none": nan}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Total:
     """What the log's own score of a task is of.
 
@@ -52,7 +53,7 @@ class Total:
     names: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Answers:
     """Rows of one run (row,).
 
@@ -197,7 +198,17 @@ def total_of(
     scores: Mapping[str, object], total: Total, *, options: int = 0, **about: Any
 ) -> Answers:
     """The log's own total over a task as `Answers`; scores that are no numbers are left out."""
-    rows = Rows()
-    kept = {metric: one for metric, value in scores.items() if np.isfinite(one := number(value))}
-    rows.add("all", kept, 0, options=options)
-    return rows.answers(total=total, **about)
+    for name in about.values():
+        if isinstance(name, str):
+            name.encode()  # as in Rows.answers
+    kept = {metric: one for metric, value in scores.items() if isfinite(one := number(value))}
+    return Answers(
+        item=_ALL,
+        scores={metric: np.array([one]) for metric, one in kept.items()},
+        trial=_ZERO,
+        trials=_ONE,
+        options=np.array([options]) if options else _ZERO,
+        digest=_ZERO,
+        total=total,
+        **about,
+    )

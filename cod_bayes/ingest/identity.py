@@ -103,10 +103,9 @@ def refuse_mixed(answers: Iterable[Answers]) -> list[str]:
 
 def differences(runs: Iterable[Answers]) -> dict[str, set[str]]:
     """The settings that differ among runs, and their values."""
-    settings: list[Mapping[str, str]] = []
-    for run in runs:
-        if run.settings and run.settings not in settings:
-            settings.append(run.settings)
+    settings = list({id(run.settings): run.settings for run in runs if run.settings}.values())
+    if all(one == settings[0] for one in settings):
+        return {}
     names = dict.fromkeys(name for one in settings for name in one)
     values = {name: {one.get(name, "none") for one in settings} for name in names}
     return {name: found for name, found in values.items() if len(found) > 1}

@@ -74,6 +74,7 @@ def read(files: list[Path]) -> Iterator[Answers]:
     """One `Answers` per file and filter, and the scores of every results file."""
     loaded: dict[Path, Results] = {}
     given = set(files)
+    settings: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
     runs = []
     for path in files:
         if plain_name(path).startswith("samples_"):
@@ -84,7 +85,7 @@ def read(files: list[Path]) -> Iterator[Answers]:
     for results in loaded.values():
         asked = {run.task for run in runs if run.results is results}
         with layout(results.path, EXPECTS):
-            for total in totals(results):
+            for total in totals(results, settings):
                 if results.path not in given and total.benchmark not in asked:
                     continue
                 yield total

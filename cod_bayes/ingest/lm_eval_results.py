@@ -159,8 +159,13 @@ def load(path: Path) -> Results:
         )
 
 
-def totals(results: Results) -> Iterator[Answers]:
-    """The scores of every task and group in the file, by filter."""
+def totals(
+    results: Results, settings: dict[tuple[tuple[str, str], ...], dict[str, str]]
+) -> Iterator[Answers]:
+    """The scores of every task and group in the file, by filter.
+
+    `settings` collects the settings found so far, so that equal ones are kept once.
+    """
     groups = set(results.about.get("groups") or {})
     scored = {**(results.about.get("results") or {}), **(results.about.get("groups") or {})}
     for task, figures in scored.items():
@@ -168,6 +173,7 @@ def totals(results: Results) -> Iterator[Answers]:
         scores, stderr = _figures(figures)
         for filter, by_metric in scores.items():
             errors = stderr.get(filter, {})
+            found = results.settings(parts[0] if parts else task)
             if parts:
                 total = _of_group(results, parts, filter, by_metric, errors)
             else:
@@ -185,7 +191,7 @@ def totals(results: Results) -> Iterator[Answers]:
                 filter=filter,
                 run=results.time,
                 sampled=False,
-                settings=results.settings(parts[0] if parts else task),
+                settings=settings.setdefault(tuple(found.items()), found),
                 groups=results.groups(task),
                 dataset=_text((results.of("configs", task) or {}).get("dataset_path") or ""),
                 worse=results.worse(task),
@@ -233,7 +239,7 @@ def _text(value: Any) -> str:
     if value is None:
         return "none"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return re.sub(r" at 0x[0-9a-f]+", "", text)
+    return re.sub(r" at 0x[0-9a-f]+", "", text) if " at 0x" in text else text
 
 
 def _figures(figures: Any) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, float]]]:

@@ -106,10 +106,14 @@ def tabulate_totals(
         n = one.total.n.get(metric, one.total.n.get("", nan))
         used[subset, model] = score, _count(score, n, error, one.total.equal), error
         chance[subset, model] = 1 / one.options[0] if one.options[0] > 1 else nan
+    numbers: dict[str, set[float]] = {}
+    for (subset, _), (_, n, _) in used.items():
+        if n > 0:
+            numbers.setdefault(subset, set()).add(n)
     for (subset, model), (score, n, error) in used.items():
-        others = {k for (s, _), (_, k, _) in used.items() if s == subset and k == k and k > 0}
-        if n != n and score in (0, 1) and len(others) == 1:
-            used[subset, model] = score, others.pop(), error
+        others = numbers.get(subset, set())
+        if n != n and score in (0, 1) and len(others) == 1:  # no spread to solve for a number
+            used[subset, model] = score, next(iter(others)), error
     models = sorted({model for _, model in used})
     subsets = sorted({subset for subset, _ in used})
     keys = sorted(used, key=lambda key: (key[0], key[1]))
