@@ -88,6 +88,17 @@ def test_lm_eval_runs_with_other_settings(name, tmp_path):
         assert has_note(result, f"{name}={value} leaves out 1 of 2 runs")
 
 
+def test_the_example_of_a_condition_can_be_followed(tmp_path):
+    """Whatever the values: a long text gives way to the name of the run."""
+    long = {"configs": {"quiz": {"doc_to_text": "Answer 'yes' or [no], please: {{q}} " * 9}}}
+    two_lm_runs(tmp_path, {"configs": {"quiz": {"doc_to_text": "{{q}}"}}}, long)
+    with pytest.raises(IngestError, match="differ in doc_to_text") as error:
+        ingest(tmp_path, models=MODELS)
+    condition = str(error.value).partition("such as --where ")[2].partition(", or")[0]
+    assert condition == f"run={TIMES[1]}"
+    assert cells(ingest(tmp_path, models=MODELS, where=condition)) == {"small": [1.0] * 4}
+
+
 def test_where_a_model_runs_is_no_setting(tmp_path):
     two_lm_runs(
         tmp_path,

@@ -12,10 +12,12 @@ part of it after the last dot, or model, task, run or file. A run without the se
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from cod_bayes.ingest.answers import Answers
+from cod_bayes.ingest.choosing import first_of
 from cod_bayes.ingest.json_logs import IngestError
 
 __all__ = ["differences", "refuse_mixed", "select"]
@@ -73,32 +75,37 @@ def refuse_mixed(answers: Iterable[Answers]) -> list[str]:
 
     Raises IngestError for a model that has runs of one task with different settings.
     """
-    tasks: dict[str, dict[str, list[Answers]]] = {}
-    for one in answers:
-        tasks.setdefault(one.task, {}).setdefault(one.model, []).append(one)
-    mixed: dict[str, list[str]] = {}  # difference -> "model on task"
+    tasks = _by_task(answers)
+    mixed: dict[str, list[str]] = {}  # sentence -> "task of model"
     differing: dict[str, list[str]] = {}
     for task, models in tasks.items():
         for model, runs in models.items():
             if found := differences(runs):
-                mixed.setdefault(_described(found), []).append(f"{task} of {model}")
+                sentence = (
+                    f"expected runs that measure the same, got runs that differ in "
+                    f"{_described(found)}; choose with where= (--where), such as --where "
+                    f"{_example(found, runs)}, or ingest them apart"
+                )
+                mixed.setdefault(sentence, []).append(f"{task} of {model}")
         all_runs = [run for runs in models.values() for run in runs]
         for name, values in differences(all_runs).items():
             if not name.startswith("model."):
                 differing.setdefault(f"{_short(name)} ({_some(values)})", []).append(task)
     if mixed:
-        described, cases = next(iter(mixed.items()))
-        more = f" and {len(cases) - 1:,} more" if len(cases) > 1 else ""
-        raise IngestError(
-            f"{cases[0]}{more}: expected runs that measure the same, got runs that differ in "
-            f"{described}; choose with where= (--where), such as --where {_example(described)}, or "
-            "ingest them apart"
-        )
+        sentence, cases = next(iter(mixed.items()))
+        raise IngestError(f"{first_of(cases)}: {sentence}")
     return [
-        f"{tasks[0]}{f' and {len(tasks) - 1:,} more' if len(tasks) > 1 else ''}: models differ in "
-        f"{what}: such scores do not compare."
+        f"{first_of(tasks)}: models differ in {what}: such scores do not compare."
         for what, tasks in differing.items()
     ]
+
+
+def _by_task(answers: Iterable[Answers]) -> dict[str, dict[str, list[Answers]]]:
+    """task -> model -> its runs."""
+    tasks: dict[str, dict[str, list[Answers]]] = {}
+    for one in answers:
+        tasks.setdefault(one.task, {}).setdefault(one.model, []).append(one)
+    return tasks
 
 
 def differences(runs: Iterable[Answers]) -> dict[str, set[str]]:
@@ -136,19 +143,30 @@ def _short(name: str) -> str:
 
 
 def _listed(answers: Iterable[Answers]) -> str:
-    return "; ".join(f"{_short(n)} ({_some(v)})" for n, v in differences(answers).items())
+    """The settings that differ between runs of one task, with their values."""
+    found: dict[str, set[str]] = {}
+    for models in _by_task(answers).values():
+        for name, values in differences(run for runs in models.values() for run in runs).items():
+            found.setdefault(name, set()).update(values)
+    return _described(found)
 
 
 def _described(found: Mapping[str, set[str]]) -> str:
-    return "; ".join(f"{_short(name)} ({_some(values)})" for name, values in found.items())
+    # Other settings explain why prompts differ.
+    named = {n: v for n, v in found.items() if n != "model.prompt"} or found
+    return "; ".join(f"{_short(name)} ({_some(values)})" for name, values in named.items())
 
 
-def _example(described: str) -> str:
-    """shots=0 from "shots (0, 5)"."""
-    name, _, values = described.partition(" (")
-    value = values.partition(",")[0].rstrip(")")
-    condition = f"{name}={value}"
-    return f"'{condition}'" if any(sign in condition for sign in " *'\"\\{[") else condition
+def _example(found: Mapping[str, set[str]], runs: Sequence[Answers]) -> str:
+    """A condition that chooses one of the runs, as it is typed in a shell."""
+    plain = re.compile(r"[\w.+@/:-]{1,40}")
+    for name, values in found.items():
+        if all(plain.fullmatch(value) for value in values):
+            return f"{_short(name)}={min(values)}"
+    names = [run.run for run in runs]
+    if len(set(names)) > 1 and plain.fullmatch(names[-1]):
+        return f"run={names[-1]}"
+    return f"'file={runs[-1].source}'"
 
 
 def _some(values: Iterable[str], most: int = 6) -> str:
