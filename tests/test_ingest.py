@@ -474,11 +474,15 @@ def test_opencompass_layouts(tmp_path):
     right = opencompass(tmp_path / "b", {"accuracy": 50.0, "details": equal})
     assert cells(ingest(right, models=MODELS))["small"] == [1, 0]
     wrong = opencompass(tmp_path / "c", {"score": 80.0, "details": equal})
-    with pytest.raises(IngestError, match="details '0': expected one of correct, is_correct, ca"):
-        ingest(wrong, models=MODELS)
+    result = ingest(wrong, models=MODELS)  # the file's own score, without items
+    assert cells(result, "score")["small"] == [0.8]
+    assert has_note(result, "details '0': expected one of correct, is_correct, ca")
     nothing = opencompass(tmp_path / "d", {"error": "no predictions"})
-    with pytest.raises(IngestError, match=r"arc.json: expected 'details' .*--dump-eval-details"):
+    with pytest.raises(IngestError, match=r"expected answers or scores in the logs, got none, su"):
         ingest(nothing, models=MODELS)
+    dump(tmp_path / "b" / "20260101" / "results" / "small" / "other.json", {"error": "no such"})
+    result = ingest(tmp_path / "b", models=MODELS)
+    assert len(result.table) == 6 and has_note(result, "other.json holds neither samples nor sc")
 
 
 def test_evalplus_names_and_scores(tmp_path):

@@ -150,10 +150,10 @@ def _names(names: Names) -> Sequence[str]:
 
 def _without_empty(logs: list[Answers]) -> tuple[list[Answers], list[str]]:
     """The logs that hold anything, and notes on the others. IngestError if there is none."""
-    empty = [one for one in logs if not one.item]
+    empty = [one for one in logs if not one.item or (one.total is not None and not one.scores)]
     if len(empty) == len(logs):
         named = f", such as {empty[0].source}" if empty else ""
         raise IngestError(f"expected answers or scores in the logs, got none{named}")
-    return [one for one in logs if one.item], [
-        f"{one.source} holds neither samples nor scores: left out." for one in empty
-    ]
+    sources = dict.fromkeys(str(one.source) for one in empty)
+    notes = [f"{source} holds neither samples nor scores: left out." for source in sources]
+    return [one for one in logs if one not in empty], notes

@@ -66,6 +66,10 @@ def recognises(path: Path) -> bool:
     return not re.search(r"_replica\d+\.json|_\d{4}-\d\d-\d\dT", name)
 
 
+class _NoCorrectness(IngestError):
+    """Details that do not say which answers are right."""
+
+
 @dataclass(frozen=True, eq=False)
 class _File:
     """A file's answers; None where it has only its own scores. `question` is the first.
@@ -79,6 +83,7 @@ class _File:
     rows: Rows | None
     question: str | None
     results: dict[str, Any]
+    notes: tuple[str, ...] = ()
 
     @property
     def prompt(self) -> str:
@@ -125,7 +130,9 @@ def read(files: list[Path]) -> Iterator[Answers]:
         }
         name, score = headline(one.results)
         if one.rows is None:
-            yield total_of({name: score / 100}, _total_of(one.path), sampled=False, **about)
+            scores = {name: score / 100} if score == score else {}
+            total = _total_of(one.path)
+            yield total_of(scores, total, sampled=False, notes=one.notes, **about)
             continue
         answers = one.rows.answers(sampled=max(one.rows.trial) > 0, **about)
         if one.stem in parts:
@@ -157,18 +164,20 @@ def _total_of(path: Path) -> Total:
 def _file(path: Path) -> _File:
     results = read_json(path)
     rows, question = None, None
+    notes: tuple[str, ...] = ()
+    if not isinstance(results, dict):
+        raise IngestError(f"{path}: expected an object, got {type(results).__name__}")
     entries = _entries(path, results)
     if entries:
-        rows = _rows(path, results, entries)
+        try:
+            rows = _rows(path, results, entries)
+        except _NoCorrectness as error:
+            if headline(results)[1] != headline(results)[1]:
+                raise
+            notes = (f"{error}; its own score is used.",)
         _, first = entries[0]
         question = _question(first) or (
             repr(asked) if (asked := first.get("origin_prompt")) else None
-        )
-    elif not isinstance(results, dict) or headline(results)[1] != headline(results)[1]:
-        got = f"only {', '.join(results) or 'nothing'}" if isinstance(results, dict) else "a list"
-        raise IngestError(
-            f"{path}: expected 'details' with every answer or a score, got {got}; evaluate again "
-            "with --dump-eval-details, or leave the file out"
         )
     return _File(
         path=path,
@@ -177,6 +186,7 @@ def _file(path: Path) -> _File:
         rows=rows,
         question=question,
         results=results,
+        notes=notes,
     )
 
 
@@ -274,9 +284,9 @@ def _scores(
                 return by_rule
     for (key, entry), values in zip(entries, scores, strict=True):
         if not values:
-            raise IngestError(
+            raise _NoCorrectness(
                 f"{path}, details {key!r}: expected one of {', '.join(_CORRECT)}, got only "
-                f"{', '.join(entry)}; this evaluator does not log correctness: leave the file out"
+                f"{', '.join(entry)}; this evaluator does not log which answers are right"
             )
     return scores
 
