@@ -139,6 +139,19 @@ def test_a_group_counts_once(tmp_path):
     assert len(result.table) == 2
 
 
+def test_a_group_without_a_table_of_groups(tmp_path):
+    """As in the first logs of 0.4; and a tag, which has no score of its own."""
+    group_run(tmp_path, "small", {"a": 0.5, "b": 0.25}, {"a": 20, "b": 200}, 60 / 220)
+    (path,) = tmp_path.rglob("results_*.json")
+    about = json.loads(path.read_text())
+    del about["groups"]
+    about["group_subtasks"]["tag"] = ["mmlu_a", "mmlu_b"]
+    about["results"]["tag"] = {"alias": "tag", " ": " "}
+    dump(path, about)
+    found = row(ingest(tmp_path, models=MODELS))
+    assert (found["benchmark"], found["n_correct"], found["n_trials"]) == ("mmlu", 60, 220)
+
+
 def test_a_group_that_averages_its_tasks_has_no_number_of_trials(tmp_path):
     group_run(tmp_path, "small", {"a": 0.5, "b": 0.25}, {"a": 20, "b": 200}, 0.375)
     found = row(ingest(tmp_path, models=MODELS))
@@ -169,7 +182,7 @@ def test_a_run_on_part_of_the_items_is_said(tmp_path):
     results_of(tmp_path, "small", 5, 10, **{"n-samples": counts(("quiz", 600), effective=10)})
     result = ingest(tmp_path, models=MODELS)
     assert cells(result, "n_trials") == {"small": [10]}
-    assert has_note(result, "quiz: small was asked 10 of its 600 items")
+    assert has_note(result, "small was asked part of the items: quiz (10 of 600).")
 
 
 def test_the_layout_of_lm_eval_0_3(tmp_path):

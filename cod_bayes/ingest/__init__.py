@@ -156,4 +156,5 @@ def _without_empty(logs: list[Answers]) -> tuple[list[Answers], list[str]]:
         raise IngestError(f"expected answers or scores in the logs, got none{named}")
     sources = dict.fromkeys(str(one.source) for one in empty)
     notes = [f"{source} holds neither samples nor scores: left out." for source in sources]
-    return [one for one in logs if one not in empty], notes
+    left = set(map(id, empty))
+    return [one for one in logs if id(one) not in left], notes

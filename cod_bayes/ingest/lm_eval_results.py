@@ -17,10 +17,12 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from cod_bayes.ingest.answers import Answers, Total, number, total_of
+from cod_bayes.ingest.choosing import first_of
 from cod_bayes.ingest.json_logs import IngestError, field, head, layout, plain_name, read_json
 
 __all__ = ["Results", "is_results", "load", "totals"]
@@ -69,6 +71,15 @@ class Results:
         if n is None:
             n = (self.of("results", task) or {}).get("sample_len")
         return n if isinstance(n, int) and n > 0 else None
+
+    def limited(self) -> tuple[str, ...]:
+        """A note where the run was asked only part of the items of its tasks."""
+        part = []
+        for task, counts in (self.about.get("n-samples") or {}).items():
+            asked, original = self.items(task), (counts or {}).get("original")
+            if isinstance(original, int) and asked is not None and asked < original:
+                part.append(f"{task} ({asked:,} of {original:,})")
+        return (f"{self.model} was asked part of the items: {first_of(part)}.",) if part else ()
 
     def worse(self, task: str) -> frozenset[str]:
         """The metrics of which lower is better."""
@@ -154,6 +165,7 @@ def load(path: Path) -> Results:
                 part: group
                 for group, parts in (about.get("group_subtasks") or {}).items()
                 if group in (about.get("groups") or {})
+                or _figures((about.get("results") or {}).get(group))[0]
                 for part in parts
             },
         )
@@ -166,10 +178,9 @@ def totals(
 
     `settings` collects the settings found so far, so that equal ones are kept once.
     """
-    groups = set(results.about.get("groups") or {})
     scored = {**(results.about.get("results") or {}), **(results.about.get("groups") or {})}
     for task, figures in scored.items():
-        parts = _leaves(results, task) if task in groups else ()
+        parts = _leaves(results, task)
         scores, stderr = _figures(figures)
         for filter, by_metric in scores.items():
             errors = stderr.get(filter, {})
@@ -195,7 +206,7 @@ def totals(
                 groups=results.groups(task),
                 dataset=_text((results.of("configs", task) or {}).get("dataset_path") or ""),
                 worse=results.worse(task),
-                notes=_limited(results, task),
+                notes=results.limited(),
             )
 
 
@@ -204,16 +215,6 @@ def _options(results: Results, tasks: tuple[str, ...]) -> int:
     choices = [(results.of("configs", task) or {}).get("doc_to_choice") for task in tasks]
     numbers = {len(one) if isinstance(one, list) else 0 for one in choices}
     return numbers.pop() if len(numbers) == 1 else 0
-
-
-def _limited(results: Results, task: str) -> tuple[str, ...]:
-    counts = results.of("n-samples", task)
-    original = counts.get("original") if isinstance(counts, dict) else None
-    asked = results.items(task)
-    if isinstance(original, int) and asked is not None and asked < original:
-        note = f"{task}: {results.model} was asked {asked:,} of its {original:,} items (limit)."
-        return (note,)
-    return ()
 
 
 def _full_name(base: str, arguments: Mapping[str, str]) -> str:
@@ -248,6 +249,8 @@ def _figures(figures: Any) -> tuple[dict[str, dict[str, Any]], dict[str, dict[st
     errors: dict[str, dict[str, float]] = {}
     for key, value in figures.items() if isinstance(figures, dict) else ():
         if isinstance(value, dict | list) or key in ("alias", "name", "sample_len"):
+            continue
+        if not isfinite(number(value)):  # " ", "N/A"
             continue
         metric, _, filter = key.rpartition(",") if "," in key else (key, "", "none")
         if metric.endswith("_stderr"):
