@@ -127,6 +127,13 @@ def test_lm_eval(tmp_path):
     assert part["choose"]["n_correct"].sum() == 4 * accuracy
     assert set(part["write"]["n_correct"]) == {1.0} and set(part["write"]["n_trials"]) == {1.0}
     assert any("keep 3 answers per item" in note for note in found.notes)
+    assert set(found.checks["reason"]) == {""} and len(found.checks) == 2
+    own = ingest(
+        tmp_path / "out", models=models, metric=["acc"], filter=["strict"], aggregates=True
+    )
+    scores = own.table.set_index("benchmark")
+    assert scores.loc["choose", ["n_correct", "n_trials"]].tolist() == [4 * accuracy, 4]
+    assert scores.loc["write", ["n_correct", "n_trials"]].tolist() == [4, 4]
     loose = ingest(tmp_path / "out", models=models, metric=["acc"], filter=["loose"]).table
     assert loose.loc[loose["benchmark"] == "write", "n_correct"].sum() == 0
 

@@ -44,8 +44,8 @@ READERS = {
     "inspect": inspect,
     "helm": helm,
     "evalplus": evalplus,
-    "opencompass": opencompass,
     "every-eval-ever": every_eval_ever,
+    "opencompass": opencompass,  # last, because it goes by the folders' names alone
 }
 
 Names = str | Sequence[str] | None
