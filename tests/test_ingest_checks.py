@@ -487,6 +487,15 @@ def test_files_that_are_not_read_are_named(tmp_path):
     assert not has_note(result, "README")
 
 
+def test_benchmarks_that_a_model_lacks_are_named(tmp_path):
+    for model in RIGHT:
+        tasks = {"swag": rows_of(1, 3), "arc": rows_of(1, 3)}
+        if model == "large":
+            del tasks["arc"]
+        lm_run(tmp_path, model, tasks)
+    assert note(ingest(tmp_path, models=MODELS), "no results of") == "arc: no results of large."
+
+
 def test_models_that_no_log_is_of(tmp_path):
     write_lm_eval(tmp_path)
     models = pd.concat([MODELS, pd.DataFrame({"model": ["huge"], "compute": [1e24]})])

@@ -85,7 +85,7 @@ def test_lm_eval_runs_with_other_settings(name, tmp_path):
     for value, right in ((one, 0.0), (other, 1.0)):
         result = ingest(tmp_path, models=MODELS, where=f"{name}={value}")
         assert cells(result) == {"small": [right] * 4}
-        assert has_note(result, f"{name}={value} leaves out 1 of 2 runs")
+        assert has_note(result, f"{name}={value} leaves out 1 of 2 results")
 
 
 def test_the_example_of_a_condition_can_be_followed(tmp_path):
@@ -269,6 +269,7 @@ def test_conditions(tmp_path, capsys):
     refused(r"got 'shot'; those that differ are: shots \(0, 5\)", where="shot=5")
     refused("expected runs with shots=3, got none; the runs have shots 0, 5", where="shots=3")
     refused("differ in shots", where=["shots=0", "shots=5"])  # either will do
+    refused("got none of task quizz; the runs have quiz", where="task!=quizz")
     for where, right in ((f"run={TIMES[0]}", 0.0), ("shots!=0", 1.0), ("file=*/*02T12*", 1.0)):
         result = ingest(tmp_path / "logs", models=MODELS, where=where)
         assert cells(result) == {"small": [right] * 4}

@@ -27,7 +27,7 @@ import pandas as pd
 
 from cod_bayes.ingest import evalplus, every_eval_ever, helm, inspect, lm_eval, opencompass
 from cod_bayes.ingest.answers import Answers
-from cod_bayes.ingest.choosing import choose
+from cod_bayes.ingest.choosing import choose, first_of
 from cod_bayes.ingest.compute_of_models import join_models, read_models
 from cod_bayes.ingest.files import find
 from cod_bayes.ingest.grouping import assign
@@ -139,6 +139,7 @@ def ingest(
             checks += reconcile(benchmark, table, used, totals, reader.MACRO)
         tables.append(table)
         notes += table_notes
+    notes += _absent(tables)
     comparison, check_notes = reconciled(checks)
     table, join_notes = join_models(stack(tables), compute)
     return Ingested(table, tuple(dict.fromkeys([*notes, *check_notes, *join_notes])), comparison)
@@ -146,6 +147,18 @@ def ingest(
 
 def _names(names: Names) -> Sequence[str]:
     return [names] if isinstance(names, str) else names or ()
+
+
+def _absent(tables: Sequence[pd.DataFrame]) -> list[str]:
+    """Notes on benchmarks that some models of the others have no results on."""
+    models = set().union(*(table["model"].cat.categories for table in tables))
+    absent: dict[str, list[str]] = {}  # models -> benchmarks
+    for table in tables:
+        if missing := sorted(models - set(table["model"].cat.categories)):
+            more = f" and {len(missing) - 5:,} more" if len(missing) > 5 else ""
+            names = ", ".join(missing[:5]) + more
+            absent.setdefault(names, []).append(str(table["benchmark"].iloc[0]))
+    return [f"{first_of(names)}: no results of {models}." for models, names in absent.items()]
 
 
 def _without_empty(logs: list[Answers]) -> tuple[list[Answers], list[str]]:

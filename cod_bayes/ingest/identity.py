@@ -50,7 +50,13 @@ def select(answers: Sequence[Answers], where: Sequence[str]) -> tuple[list[Answe
                 f"expected a setting of the runs, got {name!r}; those that differ are: "
                 f"{_listed(answers) or 'none'}; and there are model, task, run, file"
             )
-        before = len({(one.model, one.run) for one in kept})
+        for pattern in unwanted.get(name, []):
+            if not any(_matches(found, [pattern]) for found in values):
+                raise IngestError(
+                    f"expected runs to leave out with {name}!={pattern}, got none of {name} "
+                    f"{pattern}; the runs have {_some({text for v in values for text in v})}"
+                )
+        before = len({(one.model, one.run, one.task) for one in kept})
         kept = [
             one
             for one in kept
@@ -64,9 +70,9 @@ def select(answers: Sequence[Answers], where: Sequence[str]) -> tuple[list[Answe
                 f"expected runs with {' or '.join(conditions)}, got none; the runs have {name} "
                 f"{found}"
             )
-        if left := before - len({(one.model, one.run) for one in kept}):
+        if left := before - len({(one.model, one.run, one.task) for one in kept}):
             conditions = [condition for condition in where if condition.startswith(name)]
-            notes.append(f"{', '.join(conditions)} leaves out {left:,} of {before:,} runs.")
+            notes.append(f"{', '.join(conditions)} leaves out {left:,} of {before:,} results.")
     return kept, notes
 
 
