@@ -16,6 +16,7 @@ from log_writers import (
     dump,
     dump_lines,
     eee_row,
+    evalplus_answer,
     has_note,
     helm_run,
     helm_stat,
@@ -177,6 +178,39 @@ def test_helm_subsets_of_other_sizes(tmp_path):
     found = note(result, "HELM reports the mean of the 2 tasks")
     assert "small 20.0 % where the log has 50.0 %" in found
     assert has_note(result, "own scores: 2 of 3")
+    for options in ({"split": "quiz"}, {"group": ["easy=quiz:*a", "hard=quiz:*b"]}):
+        apart = ingest(tmp_path, models=MODELS, **options)
+        assert apart.table["benchmark"].nunique() == 2
+        assert has_note(apart, "own scores: 2 of 2")
+
+
+def test_evalplus_of_later_versions(tmp_path):
+    answers = {
+        f"HumanEval/{n}": [evalplus_answer(n < 2, n < 1), evalplus_answer(n < 3, False)]
+        for n in range(4)
+    }
+    own = {"base": {"pass@1": 5 / 8}, "plus": {"pass@1": 0.5}}
+    results = {"eval": answers, "pass_at_k": own}
+    dump(tmp_path / "small_hf_temp_0.8.eval_results.json", results)
+    assert has_note(ingest(tmp_path, models=MODELS, metric="base"), "own scores: 1 of 1")
+    found = note(ingest(tmp_path, models=MODELS, metric="plus"), "differs")
+    assert "small 12.5 % where the log has 50.0 %" in found
+
+
+def test_records_of_every_eval_ever(tmp_path):
+    rows = [eee_row("small", i, i < 2, run="r") for i in range(8)]
+    dump_lines(tmp_path / "a_samples.jsonl", rows)
+    result = {
+        "evaluation_name": "task",
+        "evaluation_result_id": "acc",
+        "metric_config": {"lower_is_better": False},
+        "score_details": {"score": 0.5, "uncertainty": {"num_samples": 4}},
+    }
+    record = {"schema_version": "0.3.0", "evaluation_id": "task/small/r"}
+    record |= {"model_info": {"id": "small"}, "evaluation_results": [result]}
+    dump(tmp_path / "a.json", record)
+    found = note(ingest(tmp_path, models=MODELS), "differs")
+    assert "small 25.0 % where the log has 50.0 %: the log's score is of 4 answers" in found
 
 
 # ---------------------------------------------------------------------------------------------
@@ -261,6 +295,7 @@ def test_data_sets_that_a_program_reports_as_one(tmp_path):
     result = ingest(tmp_path, models=MODELS)
     assert set(result.table["benchmark"]) == {"lukaemon_mmlu"}
     assert set(result.table["subset"]) == {"lukaemon_mmlu_law", "lukaemon_mmlu_virology"}
+    assert has_note(result, "lukaemon_mmlu: its mean is that of all items of its 2 tasks")
     assert "25.0 % where the log has 50.0 %" in note(result, "OpenCompass reports the mean")
 
 
@@ -326,6 +361,14 @@ def test_a_score_that_is_better_when_lower(tmp_path):
             ingest(tmp_path, models=MODELS, metric=metric)
     lm_run(tmp_path, "small", {"pairs": rows}, higher_is_better={})
     assert sum(cells(ingest(tmp_path, models=MODELS))["small"]) == 2
+
+
+def test_a_task_without_any_score_is_left_out(tmp_path):
+    tasks = {"mmlu_a": rows_of(2, 4), "mmlu_b": [lm_row(i, {}) for i in range(2)]}
+    about = {"groups": {"mmlu": {"acc,none": 0.5}}, "group_subtasks": {"mmlu": list(tasks)}}
+    lm_run(tmp_path, "small", tasks, **about)
+    result = ingest(tmp_path, models=MODELS)
+    assert set(result.table["benchmark"]) == {"mmlu_a"} and has_note(result, "mmlu_b: left out")
 
 
 @pytest.mark.parametrize("metric", [None, "acc"])

@@ -68,7 +68,7 @@ def test_values_of_another_kind(name, copied):
     junk = itertools.cycle(
         ["null", "7", "-1.5", "[[1]]", "{}", '"text"', "[]", '{"a": {}}', "true"]
     )
-    for place in [place for place in spots(whole) for _ in range(2)]:
+    for place in list(spots(whole)):
         changed = json.loads(json.dumps(whole))
         if place:
             inner = changed

@@ -41,7 +41,7 @@ def assign(
     tasks = {one.benchmark for one in answers if not (one.total and one.total.parts)}
     by_prefix = _by_prefix(tasks, prefixes)
     for one in answers:
-        task = one.subset if one.subset.startswith(one.benchmark) else one.task.replace("/", ":", 1)
+        task = _apart(one)
         if one.total and one.total.parts:
             found.append(one)
         elif task in joined or one.benchmark in joined:
@@ -77,11 +77,18 @@ def assign(
     return found, _notes(found, unlike, split)
 
 
+def _apart(one: Answers) -> str:
+    """The name of the task as a benchmark of its own."""
+    if one.subset.startswith(one.benchmark):
+        return one.subset
+    return f"{one.benchmark}:{one.subset}" if one.subset else one.benchmark
+
+
 def _joined_by_user(answers: Sequence[Answers], group: Sequence[str]) -> dict[str, str]:
     """Task -> the benchmark that the user makes of it."""
     joined: dict[str, str] = {}
     tasks = {one.benchmark for one in answers}
-    tasks |= {f"{one.benchmark}:{one.subset}" for one in answers if one.subset}
+    tasks |= {_apart(one) for one in answers}
     for text in group:
         name, sign, pattern = text.partition("=")
         if not (name and sign and pattern):
@@ -112,7 +119,9 @@ def _uniform_groups(answers: Sequence[Answers]) -> tuple[set[str], dict[str, set
     uniform, unlike = set(), {}
     for name, tasks in groups.items():
         # The metrics of the answers; of the own scores where a task has no answers.
-        kinds = {frozenset(metrics[task].get(True) or metrics[task][False]) for task in tasks}
+        kinds = {
+            frozenset(metrics[task].get(True) or metrics[task].get(False, set())) for task in tasks
+        }
         stems = {datasets[task] for task in tasks if task in datasets}
         if len(kinds) == 1 and len(stems) <= 1:
             uniform.add(name)

@@ -86,6 +86,8 @@ def tabulate(
         notes.append("scores with partial credit are rates without a number of trials.")
     item = table["item"].to_numpy()
     subsets = sorted(set(subset))
+    if len(subsets) > 1:
+        notes.append(f"its mean is that of all items of its {len(subsets):,} tasks.")
     table = pd.DataFrame(
         {
             "benchmark": pd.Categorical.from_codes(np.zeros(len(table), int), [benchmark]),
