@@ -225,7 +225,7 @@ def test_results_that_the_program_wrote(tmp_path):
 def answers_of(folder, model, right, n, **about):
     rows = [lm_row(i, {"acc": float(i < right)}) for i in range(n)]
     scores = {"results": {"quiz": figures(right / n, n)}, "n-samples": counts(("quiz", n))}
-    lm_run(folder, model, {"quiz": rows}, **scores, **about)
+    lm_run(folder, model, {"quiz": rows}, **scores | about)
 
 
 def test_samples_win(tmp_path):
@@ -247,6 +247,15 @@ def test_few_samples_give_way(tmp_path):
     result = ingest(tmp_path, models=MODELS)
     assert cells(result) == {"small": [3], "middle": [6], "large": [9]}
     assert has_note(result, "own scores are used, because most models have no samples")
+
+
+def test_answers_without_an_own_score_give_their_mean(tmp_path):
+    answers_of(tmp_path, "small", 3, 12, results={})
+    results_of(tmp_path, "middle", 6, 12)
+    results_of(tmp_path, "large", 9, 12)
+    result = ingest(tmp_path, models=MODELS)
+    assert cells(result) == {"small": [3], "middle": [6], "large": [9]}
+    assert has_note(result, "quiz: of small the logs hold no own score; the mean of the answers")
 
 
 def test_each_benchmark_uses_what_it_has(tmp_path):

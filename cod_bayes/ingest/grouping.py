@@ -55,8 +55,8 @@ def assign(
             names += [by_prefix[one.benchmark]] if one.benchmark in by_prefix else []
             name = one.benchmark if not names or kept_apart(names[0]) else names[0]
             used.add(name)
-            subset = "" if name == one.benchmark else one.benchmark
-            found.append(replace(one, benchmark=name, subset=subset))
+            alone = name == one.benchmark
+            found.append(one if alone else replace(one, benchmark=name, subset=one.benchmark))
     # A group's own scores stay where the group is a benchmark, or nothing is known of its tasks.
     grouped = {name for one in answers for name in one.groups}
     found = [

@@ -132,7 +132,7 @@ def _run(path: Path, loaded: dict[Path, Results]) -> _Run:
 def _read(run: _Run) -> Iterator[Answers]:
     """The rows of one file, by filter."""
     path, results = run.path, run.results
-    notes = list(results.limited())
+    notes = list(results.limited)
     filters: dict[str, tuple[Rows, Names, list[str]]] = {}
     sampled, unscored, prompt = False, 1, ""
     for line, raw, row in read_lines(path):

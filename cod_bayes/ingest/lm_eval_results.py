@@ -17,6 +17,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,7 @@ class Results:
             n = (self.of("results", task) or {}).get("sample_len")
         return n if isinstance(n, int) and n > 0 else None
 
+    @cached_property
     def limited(self) -> tuple[str, ...]:
         """A note where the run was asked only part of the items of its tasks."""
         part = []
@@ -88,20 +90,30 @@ class Results:
         return frozenset(metric for metric, higher in better.items() if higher is False)
 
     def settings(self, task: str) -> dict[str, str]:
+        """What the scores of the task depend on."""
         config = self.of("configs", task) or {}
-        overall = self.about.get("config") or {}
         shots = self.of("n-shot", task)
-        for other in (config.get("num_fewshot"), overall.get("num_fewshot")):
+        for other in (
+            config.get("num_fewshot"),
+            (self.about.get("config") or {}).get("num_fewshot"),
+        ):
             shots = other if shots is None else shots
         found = {"shots": _text(shots)}
-        for name in ("chat_template", "system_instruction"):
-            value = self.about.get(f"{name}_sha") or self.about.get(name) or overall.get(name)
-            found[name] = _text(value)[:12]
-        found["fewshot_as_multiturn"] = _text(self.about.get("fewshot_as_multiturn") or None)
         found |= {name: _text(config[name]) for name in _PROMPT if config.get(name) is not None}
         generation = config.get("generation_kwargs")
         if isinstance(generation, dict):
             found |= {f"generation.{name}": _text(value) for name, value in generation.items()}
+        return found | self._of_all_tasks
+
+    @cached_property
+    def _of_all_tasks(self) -> dict[str, str]:
+        """The settings of the run."""
+        overall = self.about.get("config") or {}
+        found = {}
+        for name in ("chat_template", "system_instruction"):
+            value = self.about.get(f"{name}_sha") or self.about.get(name) or overall.get(name)
+            found[name] = _text(value)[:12]
+        found["fewshot_as_multiturn"] = _text(self.about.get("fewshot_as_multiturn") or None)
         if overall.get("gen_kwargs"):
             found["gen_kwargs"] = _text(overall["gen_kwargs"])
         found["model.backend"] = _text(overall.get("model"))
@@ -206,7 +218,7 @@ def totals(
                 groups=results.groups(task),
                 dataset=_text((results.of("configs", task) or {}).get("dataset_path") or ""),
                 worse=results.worse(task),
-                notes=results.limited(),
+                notes=results.limited,
             )
 
 

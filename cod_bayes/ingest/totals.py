@@ -15,13 +15,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import isfinite, nan
 
+import numpy as np
 import pandas as pd
 
-from cod_bayes.ingest.answers import Answers
+from cod_bayes.ingest.answers import Answers, Total, total_of
 from cod_bayes.ingest.choosing import Choice, Task, first_of
 from cod_bayes.ingest.json_logs import IngestError
 
 __all__ = ["of_groups", "split_by_kind", "tabulate_totals"]
+
+_SHARED = (
+    "source model benchmark subset filter run sampled settings groups dataset worse odd".split()
+)
 
 
 def split_by_kind(
@@ -58,7 +63,8 @@ def split_by_kind(
         why = "as asked" if aggregates else "because most models have no samples"
         notes.append(f"{first_of(own_only)}: the logs' own scores are used, {why}.")
     notes += [
-        f"{benchmark}: {', '.join(names)} left out, because the logs hold no own score of them."
+        f"{benchmark}: of {', '.join(names)} the logs hold no own score; the mean of the answers "
+        "is taken."
         for benchmark, names in lost.items()
     ]
     if aggregates and (without := sorted(models.keys() - by_totals)):
@@ -67,7 +73,18 @@ def split_by_kind(
         )
     items_used = [a for a in answers if a.total is None and a.benchmark not in by_totals]
     totals_used = [a for a in answers if a.total is not None and a.benchmark in by_totals]
+    totals_used += [
+        _mean_of(a) for a in answers if a.total is None and a.model in lost.get(a.benchmark, ())
+    ]
     return items_used, totals_used, notes
+
+
+def _mean_of(answers: Answers) -> Answers:
+    """The mean of a log's answers, as its own score would be."""
+    scores = {m: float(np.nanmean(s)) for m, s in answers.scores.items() if np.isfinite(s).any()}
+    n = {metric: float(np.isfinite(answers.scores[metric]).sum()) for metric in scores}
+    about = {name: getattr(answers, name) for name in _SHARED}
+    return total_of(scores, Total(n=n), options=int(answers.options.min()), **about)
 
 
 def of_groups(totals: Sequence[Answers]) -> list[Answers]:
