@@ -120,15 +120,22 @@ def test_lm_eval(tmp_path):
     results = json.loads(path.read_text())
     models = pd.DataFrame({"model": [results["model_name"]], "compute": [1e20]})
     found = ingest(tmp_path / "out", models=models, metric=["acc"], filter=["strict"])
-    assert set(found.table["benchmark"]) == {"both"} and len(found.table) == 8
-    part = {name: rows for name, rows in found.table.groupby("subset", observed=True)}
+    assert set(found.table["benchmark"]) == set(TASKS) and len(found.table) == 8
+    part = {name: rows for name, rows in found.table.groupby("benchmark", observed=True)}
     assert sorted(part["choose"]["chance"]) == [1 / 5, 1 / 4, 1 / 3, 1 / 2]
     accuracy = results["results"]["choose"]["acc,none"]
     assert part["choose"]["n_correct"].sum() == 4 * accuracy
     assert set(part["write"]["n_correct"]) == {1.0} and set(part["write"]["n_trials"]) == {1.0}
     assert any("keep 3 answers per item" in note for note in found.notes)
+    assert set(found.checks["reason"]) == {""} and len(found.checks) == 2
+    own = ingest(
+        tmp_path / "out", models=models, metric=["acc"], filter=["strict"], aggregates=True
+    )
+    scores = own.table.set_index("benchmark")
+    assert scores.loc["choose", ["n_correct", "n_trials"]].tolist() == [4 * accuracy, 4]
+    assert scores.loc["write", ["n_correct", "n_trials"]].tolist() == [4, 4]
     loose = ingest(tmp_path / "out", models=models, metric=["acc"], filter=["loose"]).table
-    assert loose.loc[loose["subset"] == "write", "n_correct"].sum() == 0
+    assert loose.loc[loose["benchmark"] == "write", "n_correct"].sum() == 0
 
 
 @pytest.mark.skipif(not find_spec("evalplus"), reason="evalplus is not installed")

@@ -45,6 +45,27 @@ def add(commands: argparse._SubParsersAction) -> None:
         metavar="F",
         help=f"one of {', '.join(FORMATS)} (default: found from the files)",
     )
+    parser.add_argument(
+        "--where",
+        action="append",
+        metavar="KEY=VALUE",
+        help="only runs with this setting (shots=5, revision=step9000, run=.., file=..); "
+        "KEY!=VALUE leaves runs out (task!=wikitext); values may be patterns",
+    )
+    parser.add_argument(
+        "--group",
+        action="append",
+        metavar="NAME=PATTERN",
+        help="one benchmark of all tasks whose names match, which become its subsets",
+    )
+    parser.add_argument(
+        "--split", action="append", metavar="B", help="keep the tasks of a benchmark apart"
+    )
+    parser.add_argument(
+        "--aggregates",
+        action="store_true",
+        help="take the logs' own scores of benchmarks, even where there are samples",
+    )
     options.out_file(parser, f"the table: {options.TABLES}", "evidence.parquet")
     options.quiet(parser, "notes")
     options.json(parser)
@@ -61,12 +82,17 @@ def run(arguments: argparse.Namespace) -> int:
         metric=arguments.metric,
         filter=arguments.filter,
         format=arguments.format,
+        where=arguments.where,
+        group=arguments.group,
+        split=arguments.split,
+        aggregates=arguments.aggregates,
     )
     write_table(found.table, out)
     summary = _summary(found.table)
     if arguments.json:
         rows = {"out": str(out), "rows": len(found.table)}
-        print_json(rows | {"benchmarks": records(summary), "notes": found.notes})
+        checks = records(found.checks)
+        print_json(rows | {"benchmarks": records(summary), "checks": checks, "notes": found.notes})
         return 0
     if not arguments.quiet:
         print_notes(found.notes)

@@ -1,7 +1,9 @@
-"""Results of EvalPlus (0.3): <samples>_eval_results.json (HumanEval+, MBPP+).
+"""Results of EvalPlus (0.3): <samples>_eval_results.json (HumanEval+, MBPP+); .eval_results.json
+in later versions.
 
 {"date": "2026-01-31 12:00", "hash": .., "eval": {"HumanEval/0": [
-    {"task_id": .., "solution": .., "base_status": "pass", "plus_status": "fail"}, ..]}}
+    {"task_id": .., "solution": .., "base_status": "pass", "plus_status": "fail"}, ..]},
+ "pass_at_k": {"base": {"pass@1": ..}, "plus": ..}}             (the last in later versions)
 
 model       from the file name, <model>_<backend>_temp_<temperature>_eval_results.json with
             -- for /; the folder's name for a plain eval_results.json. Any other file name is the
@@ -13,6 +15,7 @@ filter      raw (<samples>.raw, the model's text) or sanitized (<samples>-saniti
 trial       the position in the list
 scores      base: passes the original tests. plus: passes them and the added tests
 sampled     unless the temperature in the file name is 0
+settings    temperature, and the backend, by the file name
 versions    `hash`, of the problems and their tests
 """
 
@@ -24,14 +27,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cod_bayes.ingest.answers import Answers, Rows
-from cod_bayes.ingest.json_logs import IngestError, OneVersion, field, layout, read_json
+from cod_bayes.ingest.answers import Answers, Rows, Total, total_of
+from cod_bayes.ingest.json_logs import (
+    IngestError,
+    OneVersion,
+    field,
+    head,
+    layout,
+    plain_name,
+    read_json,
+)
 
 EXPECTS = "<model>_<backend>_temp_<t>_eval_results.json of EvalPlus"
 TRIAL = "sample"
+PARTS = ()
+MACRO = ""
 
-_NAME = re.compile(r"(?P<model>.+)_[a-z-]+_temp_(?P<temperature>\d+(\.\d+)?)")
-_STEP = re.compile(r"(\.raw|-sanitized)*[.-](?P<last>raw|sanitized)$")
+_NAME = re.compile(r"(?P<model>.+)_(?P<backend>[a-z0-9-]+)_temp_(?P<temperature>\d+(\.\d+)?)")
+_STEP = re.compile(r"([.-](raw|sanitized))*[.-](?P<last>raw|sanitized)$")
 
 
 @dataclass(frozen=True)
@@ -40,49 +53,51 @@ class _Run:
 
     path: Path
     model: str
+    backend: str
     temperature: str
     filter: str
 
 
 def recognises(path: Path) -> bool:
-    return path.name.endswith("eval_results.json")
+    name = plain_name(path)
+    if not re.search(r"(^|[._-])eval_results\.json$", name):
+        return False
+    return "_temp_" in name or b'"eval"' in head(path)  # others write such names too
 
 
 def read(files: list[Path]) -> Iterator[Answers]:
     """One `Answers` per file and benchmark."""
     tests = OneVersion()
-    temperatures: dict[tuple[str, str], set[str]] = {}  # of a model and benchmark
-    parts: list[tuple[_Run, str, Rows, str]] = []
     for path in files:
         run = _run(path)
         results = read_json(path)
         with layout(path, EXPECTS):
-            version, date = results.get("hash"), str(results.get("date", ""))
-            for benchmark, rows in _rows(path, results).items():
+            version = results.get("hash")
+            about: dict[str, Any] = {
+                "source": path,
+                "model": run.model,
+                "subset": "",
+                "filter": run.filter,
+                "run": str(results.get("date", "")),
+                "sampled": run.temperature == "unknown" or float(run.temperature) > 0,
+                "settings": {"temperature": run.temperature, "model.backend": run.backend},
+            }
+            benchmarks = _rows(path, results)
+            for benchmark, rows in benchmarks.items():
                 tests.check("hash", f"the problems of {benchmark}", version, path)
-                temperatures.setdefault((run.model, benchmark), set()).add(run.temperature)
-                parts.append((run, benchmark, rows, date))
-    for run, benchmark, rows, date in parts:
-        drawn_at = sorted(temperatures[run.model, benchmark])
-        note = (
-            f"{benchmark}: the samples of {run.model} were drawn at several temperatures "
-            f"({', '.join(drawn_at)}): such scores do not compare."
-        )
-        with layout(run.path, EXPECTS):
-            yield rows.answers(
-                source=run.path,
-                model=run.model,
-                benchmark=benchmark,
-                subset="",
-                filter=run.filter,
-                run=date,
-                sampled=run.temperature == "unknown" or float(run.temperature) > 0,
-                notes=(note,) if len(drawn_at) > 1 else (),
-            )
+                yield rows.answers(benchmark=benchmark, **about)
+            own = results.get("pass_at_k")
+            if isinstance(own, dict) and len(benchmarks) == 1:
+                scores = {
+                    metric: one["pass@1"]
+                    for metric, one in own.items()
+                    if isinstance(one, dict) and "pass@1" in one
+                }
+                yield total_of(scores, Total(), benchmark=next(iter(benchmarks)), **about)
 
 
 def _run(path: Path) -> _Run:
-    name = path.name.removesuffix("eval_results.json").removesuffix("_")
+    name = plain_name(path).removesuffix("eval_results.json").rstrip("._")
     name = name or path.resolve().parent.name
     step = _STEP.search(name)
     name = _STEP.sub("", name)
@@ -90,6 +105,7 @@ def _run(path: Path) -> _Run:
     return _Run(
         path=path,
         model=parts["model"].replace("--", "/") if parts else name,
+        backend=parts["backend"] if parts else "unknown",
         temperature=parts["temperature"] if parts else "unknown",
         filter=step["last"] if step else "none",
     )

@@ -5,6 +5,9 @@ and metric,
     input {raw, reference, choices?}, output | messages, evaluation {score, is_correct}, error?,
     metadata? {filter?, epoch?, ..}
 
+and the records beside them, <uuid>.json, with the scores of whole benchmarks
+(`every_eval_ever_records`).
+
     benchmark   `evaluation_name`, without the /<filter> that the lm-eval converter appends
     filter      `metadata.filter`
     metric      `evaluation_result_id` without :<filter>; "score" where there is none
@@ -15,6 +18,7 @@ and metric,
     sampled     not logged, so assumed true; runs with the same outputs are copies of one run
     digest      the model's output and its score
     versions    `schema_version`
+    settings    of the record with the same evaluation_id
 
 The helm converter writes a row per train trial and perturbation. It does not mark which is which,
 and gives all of them the score of the first. So repeated samples count once where a run has no
@@ -29,20 +33,25 @@ from math import nan
 from pathlib import Path
 from typing import Any
 
-from cod_bayes.ingest.answers import Answers, Names, Rows, number
-from cod_bayes.ingest.json_logs import IngestError, at, field, head, layout, read_lines
+from cod_bayes.ingest.answers import Answers, Names, Rows
+from cod_bayes.ingest.every_eval_ever_records import is_record, read_records
+from cod_bayes.ingest.json_logs import IngestError, at, field, head, layout, plain_name, read_lines
 
-EXPECTS = "<uuid>_samples.jsonl of Every Eval Ever"
+EXPECTS = "<uuid>_samples.jsonl or <uuid>.json of Every Eval Ever"
 TRIAL = "epoch"
+PARTS = ()
+MACRO = ""
 
 _NAME = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}_samples\.jsonl")
 _SCHEMAS = ("0.2", "0.3")
 
 
 def recognises(path: Path) -> bool:
-    if path.suffix != ".jsonl":
+    if is_record(path):
+        return True
+    if not plain_name(path).endswith(".jsonl"):
         return False
-    if _NAME.fullmatch(path.name):
+    if _NAME.fullmatch(plain_name(path)):
         return True
     start = head(path)
     return b'"evaluation_name"' in start and b'"evaluation_id"' in start
@@ -53,8 +62,16 @@ def read(files: list[Path]) -> Iterator[Answers]:
     parts: dict[tuple[Path, str, str, str, str, str], tuple[Rows, list[str]]] = {}
     identity: dict[tuple[str, str], str] = {}  # of a benchmark and hash
     unstable: set[str] = set()  # benchmarks where ids do not name the questions
+    settings: dict[str, dict[str, str]] = {}  # of an evaluation_id
+    worse: dict[str, frozenset[str]] = {}
+    for record in read_records([path for path in files if is_record(path)]):
+        settings.setdefault(record.run, dict(record.settings))
+        worse[record.benchmark] = worse.get(record.benchmark, frozenset()) | record.worse
+        yield record
     for path in files:
         schema = None
+        if is_record(path):
+            continue
         with layout(path, EXPECTS):
             for line, _, row in read_lines(path):
                 where = at(path, line)
@@ -98,6 +115,8 @@ def read(files: list[Path]) -> Iterator[Answers]:
                 run=run,
                 sampled=True,
                 notes=tuple(notes),
+                settings=settings.get(run, {}),
+                worse=worse.get(benchmark, frozenset()),
             )
 
 
@@ -132,13 +151,15 @@ def _repeats(rows: Rows, metric: str) -> bool:
 
 
 def _add(rows: Rows, row: dict[str, Any], sample: str, metric: str, epoch: int, where: str) -> None:
-    score = field(row, "evaluation", dict, where).get("score")
+    evaluation = field(row, "evaluation", dict, where)
+    score = evaluation.get("score")
+    score = evaluation.get("is_correct") if score is None else score
     question = field(row, "input", dict, where)
     choices = question.get("choices") or ()
     choosing = len(choices) > max(1, len(question.get("reference") or ()))
     rows.add(
         sample,
-        {metric: nan if row.get("error") else number(score)},
+        {metric: nan if row.get("error") else score},
         hash((repr(row.get("output")), repr(row.get("messages")), score)),
         trial=epoch,
         options=len(choices) if choosing else 0,

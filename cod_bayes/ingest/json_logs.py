@@ -1,17 +1,21 @@
 """Reading JSON logs. A file that cannot be read is refused with its name and the line.
 
+Files that end in .gz or .zst are read as they are; `plain_name` is the name without that ending.
+
 Logs are data only: nothing in them is run, imported or followed, and nothing is written beside
 them.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 __all__ = [
     "IngestError",
@@ -20,12 +24,21 @@ __all__ = [
     "field",
     "head",
     "layout",
+    "opened",
     "parse",
+    "plain_name",
     "read_json",
     "read_lines",
 ]
 
-_ARCHIVES = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"\x28\xb5\x2f\xfd": "zstd"}
+_ARCHIVES = {
+    b"\x1f\x8b": "gzip",
+    b"PK\x03\x04": "zip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\xfd7zXZ": "xz",
+    b"BZh": "bzip2",
+}
+_PACKED = (".gz", ".zst")
 _KINDS = {dict: "an object", list: "a list", str: "a text", int: "a whole number"}
 
 
@@ -54,17 +67,60 @@ def at(path: Path, line: int | None = None) -> str:
     return f"{path}" if line is None else f"{path}, line {line:,}"
 
 
+def plain_name(path: Path) -> str:
+    """The file's name without .gz or .zst."""
+    return path.stem if path.suffix in _PACKED else path.name
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """The file's bytes to read, unpacked where its name ends in .gz or .zst."""
+    try:
+        if path.suffix == ".gz":
+            with gzip.open(path) as file:
+                yield cast(IO[bytes], file)
+        elif path.suffix == ".zst":
+            import io
+
+            import pyarrow as pa
+
+            with pa.CompressedInputStream(pa.OSFile(str(path)), "zstd") as stream:
+                yield cast(IO[bytes], io.BufferedReader(stream))
+        else:
+            with path.open("rb") as file:
+                yield file
+    except (EOFError, OSError, zlib.error) as error:
+        if path.suffix not in _PACKED or isinstance(error, FileNotFoundError | PermissionError):
+            raise
+        raise IngestError(
+            f"{path}: expected a compressed file ({path.suffix[1:]}), but it is damaged or cut off "
+            f"({error}); copy it again"
+        ) from None
+
+
 def read_json(path: Path) -> Any:
     """The one JSON value of a file."""
-    return parse(path.read_bytes(), path)
+    with opened(path) as file:
+        return parse(file.read(), path)
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes, dict[str, Any]]]:
-    """Line number, raw line and object of every line of a JSON Lines file that is not blank."""
-    with path.open("rb") as file:
+    """Line number, raw line and object of every line of a JSON Lines file that is not blank.
+
+    A file that holds one JSON list, as old programs wrote under the name .jsonl, gives its entries.
+    """
+    with opened(path) as file:
         for number, raw in enumerate(file, start=1):
             if raw.isspace():
                 continue
+            if number == 1 and raw.strip() in (b"[", b"[{"):
+                for place, value in enumerate(parse(raw + file.read(), path), start=1):
+                    if type(value) is not dict:
+                        raise IngestError(
+                            f"{path}, entry {place:,}: expected an object, got {_short(value)}"
+                        )
+                    yield place, json.dumps(value).encode(), value
+                return
             value = parse(raw, path, number)
             if type(value) is not dict:
                 raise IngestError(f"{at(path, number)}: expected an object, got {_short(value)}")
@@ -131,8 +187,11 @@ def layout(path: Path, expected: str) -> Iterator[None]:
 
 def head(path: Path, size: int = 65536) -> bytes:
     """The first bytes of a file, to recognise it by."""
-    with path.open("rb") as file:
-        return file.read(size)
+    try:
+        with opened(path) as file:
+            return file.read(size)
+    except IngestError:
+        return b""
 
 
 def _short(value: object, limit: int = 60) -> str:

@@ -1,4 +1,4 @@
-"""From answers to the tidy table: one (metric, filter) per benchmark, trials apart from copies.
+"""From answers to the tidy table: trials apart from copies.
 
 A model and item may have several rows for three reasons:
 
@@ -17,114 +17,36 @@ other falls under the same three cases.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from cod_bayes.ingest.answers import Answers
+from cod_bayes.ingest.choosing import Choice, Task, show
 from cod_bayes.ingest.json_logs import IngestError
 
-__all__ = ["Choice", "Task", "choose", "stack", "tabulate"]
+__all__ = ["Used", "stack", "tabulate"]
 
-Task = tuple[str, str]  # benchmark, subset
-Choice = tuple[str, str]  # metric, filter
 _COUNTED = "pass@1"  # the metric whose score averages several trials
 
 
-# ---------------------------------------------------------------------------------------------
-# Which score
+@dataclass(frozen=True, eq=False)
+class Used:
+    """What became of one log: the answers in the table, their sum, and those without a score."""
 
-
-def choose(
-    answers: Collection[Answers], metrics: Sequence[str], filters: Sequence[str]
-) -> tuple[dict[Task, Choice], list[str]]:
-    """The metric and filter of each task, and notes on them.
-
-    `metrics` and `filters` are in order of preference. A task skips a name that it lacks, because
-    logs of several benchmarks seldom share one metric. A name that no log has is refused.
-    """
-    tasks: dict[Task, list[Answers]] = {}
-    for one in answers:
-        tasks.setdefault((one.benchmark, one.subset), []).append(one)
-    _refuse_unknown("metric", metrics, {m for a in answers for m in a.scores})
-    _refuse_unknown("filter", filters, {a.filter for a in answers})
-    chosen: dict[Task, Choice] = {}
-    unclear: dict[str, list[str]] = {}  # choices -> tasks
-    replaced: dict[str, list[str]] = {}  # what is used instead -> tasks
-    for task, logs in tasks.items():
-        name = task[1] or task[0]
-        available = sorted({(metric, one.filter) for one in logs for metric in one.scores})
-        options = [choice for choice in available if _is_rate(choice, logs)]
-        for what, wanted, k in (("metric", metrics, 0), ("filter", filters, 1)):
-            named = next((n for n in wanted if n in {choice[k] for choice in available}), None)
-            if named is not None:
-                options = [choice for choice in options if choice[k] == named]
-            elif wanted and len(options) == 1 and options[0][k] != "none":
-                used = f"no {what} {wanted[0]}, {_show(options[0])} is used"
-                replaced.setdefault(used, []).append(name)
-        if not options:
-            raise IngestError(
-                f"{logs[0].source}: expected scores in [0, 1] of {name}, got none under "
-                f"{_among(metrics, available)}; choose a metric that tells right answers from wrong"
-            )
-        if len(options) == 1:
-            chosen[task] = options[0]
-        else:
-            unclear.setdefault(", ".join(map(_show, options)), []).append(name)
-    if unclear:
-        lines = (f"{_first(names)}: {choices}" for choices, names in unclear.items())
-        raise IngestError(
-            "expected one score per answer, but the logs have several; choose with metric= "
-            f"(--metric) or filter= (--filter): {'; '.join(lines)}"
-        )
-    return chosen, [f"{_first(names)}: {used}." for used, names in replaced.items()]
-
-
-def _first(names: Sequence[str]) -> str:
-    return names[0] + (f" and {len(names) - 1:,} more" if len(names) > 1 else "")
-
-
-def _refuse_unknown(what: str, wanted: Sequence[str], names: Iterable[str]) -> None:
-    for name in wanted:
-        if name not in names:
-            raise IngestError(
-                f"expected a {what} of the logs, got {name!r}; there are: "
-                f"{', '.join(sorted(names)) or 'none'}"
-            )
-
-
-def _among(metrics: Sequence[str], available: Sequence[Choice]) -> str:
-    named = [choice for choice in available if choice[0] in metrics] or available
-    return ", ".join(map(_show, named)) or "any metric"
-
-
-def _is_rate(choice: Choice, answers: Sequence[Answers]) -> bool:
-    """Whether the choice has scores, all of them in [0, 1]."""
-    has_scores = False
-    for one in answers:
-        if one.filter == choice[1] and choice[0] in one.scores:
-            scores = one.scores[choice[0]]
-            scores = scores[~np.isnan(scores)]
-            if ((scores < 0) | (scores > 1)).any():
-                return False
-            has_scores |= scores.size > 0
-    return has_scores
-
-
-def _show(choice: Choice) -> str:
-    metric, filter = choice
-    return metric if filter == "none" else f"{metric} ({filter})"
-
-
-# ---------------------------------------------------------------------------------------------
-# The table
+    log: Answers
+    metric: str
+    n: float
+    right: float
+    lost: int
 
 
 def tabulate(
     benchmark: str, answers: Sequence[Answers], choices: Mapping[Task, Choice], repetition: str
-) -> tuple[pd.DataFrame, list[str]]:
-    """The table of one benchmark, and notes on what was merged and why.
+) -> tuple[pd.DataFrame, list[str], list[Used]]:
+    """The table of one benchmark, notes on what was merged and why, and what was used of each log.
 
     Columns benchmark, subset, item, model (categorical), n_correct, n_trials, score, chance; a
     benchmark has either counts or only a score. `repetition` is what the format calls a
@@ -134,22 +56,38 @@ def tabulate(
     models = sorted({one.model for one, _ in chosen})
     rows, items, subset = _rows(chosen, models)
     notes = []
-    if (lost := rows["score"].isna()).any():
+    lost = rows["score"].isna()
+    lost_of = rows["log"][lost].value_counts()
+    if lost.any():
         notes.append(f"{_count(lost, 'answer')} without a score left out.")
         rows = rows[~lost]
+    if rows.empty:
+        raise IngestError(
+            f"{chosen[0][0].source}: expected scores of {benchmark}, got none in any answer; leave "
+            "it out (--where 'task!=" + benchmark + "')"
+        )
+    notes += _few_shared(rows)
     rows, merged = _merge(rows)
     notes += merged
 
     right = rows["score"] * rows["trials"]
     counts = rows["score"].isin((0.0, 1.0)) | (rows["trials"] > 1)
     binary = bool((counts & (np.abs(right - right.round()) < 1e-6)).all())
-    cells = rows.assign(right=right).groupby(["item", "model"])
+    rows = rows.assign(right=right)
+    sums = rows.groupby("log")[["right", "trials"]].sum()
+    used = [
+        Used(log, metric, sums["trials"].get(k, 0.0), sums["right"].get(k, 0.0), lost_of.get(k, 0))
+        for k, (log, metric) in enumerate(chosen)
+    ]
+    cells = rows.groupby(["item", "model"])
     table = cells.agg(right=("right", "sum"), n=("trials", "sum")).reset_index()
     notes.append(_trials(rows, table["n"], repetition))
     if not binary:
         notes.append("scores with partial credit are rates without a number of trials.")
     item = table["item"].to_numpy()
     subsets = sorted(set(subset))
+    if len(subsets) > 1:
+        notes.append(f"its mean is that of all items of its {len(subsets):,} tasks.")
     table = pd.DataFrame(
         {
             "benchmark": pd.Categorical.from_codes(np.zeros(len(table), int), [benchmark]),
@@ -162,14 +100,17 @@ def tabulate(
             "chance": _chance(rows, len(items))[item] if binary else np.nan,
         }
     )
-    return table, [f"{benchmark}: {note}" for note in notes]
+    return table, [f"{benchmark}: {note}" for note in notes], used
 
 
 def stack(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """The tables one under the other; columns without any value are dropped."""
     joined = {}
-    for column in tables[0]:
-        parts = [table[column] for table in tables]
+    for column in dict.fromkeys(column for table in tables for column in table):
+        parts = [
+            table[column] if column in table else pd.Series(np.full(len(table), np.nan))
+            for table in tables
+        ]
         if isinstance(parts[0].dtype, pd.CategoricalDtype):
             joined[column] = pd.api.types.union_categoricals(parts)
             empty = list(joined[column].categories) == [""]
@@ -197,9 +138,9 @@ def _scored(
     for one in answers:
         if (one.model, one.subset) not in scored:
             raise IngestError(
-                f"{one.source}: expected {_show(choices[one.benchmark, one.subset])} of "
+                f"{one.source}: expected {show(choices[one.benchmark, one.subset])} of "
                 f"{one.subset or one.benchmark} as other logs have it, got "
-                f"{', '.join(_show((m, one.filter)) for m in one.scores) or 'no scores'}; score "
+                f"{', '.join(show((m, one.filter)) for m in one.scores) or 'no scores'}; score "
                 f"{one.model} alike, choose another metric, or leave it out"
             )
     return chosen
@@ -215,7 +156,7 @@ def _rows(
     codes: dict[str, int] = {}  # full name -> code
     subsets: list[str] = []
     parts = []
-    for one, metric in answers:
+    for log, (one, metric) in enumerate(answers):
         known = known_in.setdefault(one.subset, {})
         for name in one.item:
             if name not in known:
@@ -228,6 +169,7 @@ def _rows(
                 {
                     "item": np.array([known[name] for name in one.item], dtype=np.int32),
                     "model": np.int32(models.index(one.model)),
+                    "log": np.int32(log),
                     "run": np.int32(order[one.run, str(one.source)]),
                     "sampled": one.sampled,
                     "trial": one.trial,
@@ -275,6 +217,22 @@ def _merge(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
             f"is no second trial ({int(differ.sum()):,} had another score)."
         )
     return rows[~rerun], notes
+
+
+def _few_shared(rows: pd.DataFrame) -> list[str]:
+    """A note where most items are of less than half of the models: their names may differ."""
+    having = rows.drop_duplicates(["item", "model"])
+    models = having["item"].value_counts()
+    n_models = having["model"].nunique()
+    shared = int((2 * models >= n_models).sum())
+    least = int(having["model"].value_counts().min())
+    if n_models < 3 or shared >= 0.5 * least:
+        return []
+    return [
+        f"models share few items: of {len(models):,} items, {shared:,} are of half of the models "
+        f"or more, and a model has {least:,} or more. A forecast drops the others. The models may "
+        "have been asked different items, or the log may name one item in several ways."
+    ]
 
 
 def _trials(rows: pd.DataFrame, n: pd.Series, repetition: str) -> str:
