@@ -96,7 +96,7 @@ def test_families_are_apart_and_anchors_and_unknown_compute_take_no_part() -> No
 def test_only_the_items_of_the_target_are_forecast() -> None:
     rows = table(("a",))
     rows = rows[(rows["model"] != "m5") | (rows["item"] != "i3")]
-    with pytest.warns(match="Missing cells"):
+    with pytest.warns(match="m5 lacks 1 of 10 items"):
         evidence = read_table(rows)
     (problem,) = problems(evidence, targets=1)
     assert "i3" not in problem.evidence.benchmarks["a"]["item"]

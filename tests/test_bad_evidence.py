@@ -286,10 +286,11 @@ LOADS: dict[str, tuple[pd.DataFrame, str | None]] = {
         "Items with chance 1 measure nothing and are dropped. A: 1 item (q0).",
     ),
     "negative zero": (scores(score=-0.0), "Every answer of the ladder is wrong"),
-    "a missing result": (put("n_correct", None), "Missing cells are kept as missing. A: 1 cell of"),
+    "a missing result": (put("n_correct", None), "m lacks 1 of 6 items of A"),
     "results missing in most of the ladder": (
         table()[lambda t: (t.item != "q1") | (t.model == "s")],
-        "Items that more than half of the ladder lacks are dropped. A: 1 item (q1).",
+        "Items that more than half of the ladder lacks are dropped; the forecast is of the others. "
+        "A: 1 item (q1).",
     ),
     # types
     "booleans": (table(trials=1).assign(n_correct=lambda t: t.n_correct == 1, n_trials=True), None),
@@ -302,7 +303,7 @@ LOADS: dict[str, tuple[pd.DataFrame, str | None]] = {
     "nullable": (table().astype(NULLABLE), None),
     "nullable with pd.NA": (
         table().astype(NULLABLE).assign(n_correct=lambda t: t.n_correct.where(t.index != 5)),
-        "1 cell of 24",
+        "m lacks 1 of 6 items of A",
     ),
     "sparse": (table().assign(n_correct=lambda t: pd.arrays.SparseArray(t.n_correct)), None),
     "Arrow": (table().astype(ARROW), None),

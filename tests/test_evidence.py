@@ -626,8 +626,17 @@ WARNINGS = [
         "compute = 6 * params * tokens assumed for 4 models: l, m, s, ... (4 in all)",
     ),
     (gaps(0.4), "A: 4 items (q0, q1, q2, ... (4 in all))"),
-    (gaps(0.4, lacking=("m",)), "Missing cells are kept as missing. A: 4 cells of 40."),
-    (gaps(0.6, lacking=("m",)), "fewer than half of the items: m on A"),
+    (gaps(0.4, lacking=("m",)), "from how the other ladder models score on those items: m lacks 4"),
+    (
+        gaps(0.4, lacking=("m",)).assign(role=lambda t: t.model.map({"m": "target"})),
+        "The results of targets that lack items are over their own items, the forecast is over "
+        "all: m lacks 4 of 10 items of A",
+    ),
+    (put(table(items=60), 30, n_correct=None), "A few cells are missing. A: 1 cell of 240 (l 1)."),
+    (
+        pd.concat([gaps(0.4), table(models=("z",), items=4)]),
+        "Models without a result on the items that remain are left out: z on A",
+    ),
     (
         put(table(), 5, n_correct=0.5),
         "n_correct is not whole on A (items q1): partial credit, all results of these items",
@@ -717,7 +726,7 @@ def test_a_row_without_result_is_a_missing_cell() -> None:
     data = evidence.benchmarks["A"]
     assert np.isnan(data["rate"][1, 1]) and data["n_trials"][1, 1] == 0
     assert "1 row without a result taken as missing." in evidence.notes
-    assert len(warned) == 1 and "1 cell of 24" in warned[0]
+    assert len(warned) == 1 and "m lacks 1 of 6 items of A" in warned[0]
 
 
 def test_a_falling_benchmark_is_a_note_only() -> None:

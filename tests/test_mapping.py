@@ -186,10 +186,15 @@ def test_an_anchors_items_count_inside_and_outside_as_they_are_likely_predictabl
     assert n_rest == pytest.approx(1.5**2 / (0.25**2 / 8 + 0.5**2 / 4 + 0.75**2 / 100))
 
 
-def test_an_item_that_the_anchor_did_not_answer_counts_nowhere():
-    seen = shown(np.array([0.5, 1.0, 0.25, np.nan]), [4, 8, 4, 4], [1.0, 0.5, 0.25, 0.5])
-    assert seen[0] == pytest.approx((0.5 + 0.5 + 0.0625) / 1.75)
-    assert seen[1] == pytest.approx((0.5 + 0.1875) / 1.25)
+def test_an_item_that_the_anchor_did_not_answer_counts_as_hard_as_the_ladder_finds_it():
+    """The ladder solves a quarter of the missing item, and all of its rates are those here."""
+    rates, weight = np.array([0.5, 1.0, 0.25, np.nan]), np.array([1.0, 0.5, 0.25, 0.5])
+    subset, rest, trials = shown(rates, [4, 8, 4, 4], weight)
+    own = (0.5 + 0.5 + 0.0625) / 1.75, (0.5 + 0.1875) / 1.25
+    assert (0.5 + 0.5 + 0.0625 + 0.5 * 0.2) / 2.25 < subset < own[0]
+    assert (0.5 + 0.1875 + 0.5 * 0.2) / 1.75 < rest < own[1]
+    full = shown(np.array([0.5, 1.0, 0.25, 0.25]), [4, 8, 4, 4], weight)
+    assert trials < full[2]
 
 
 @pytest.mark.parametrize("weight", [[0.001] * 9, [0.999] * 9, [1.0] * 9, [0.0] * 9])

@@ -23,8 +23,8 @@ import numpy as np
 import xarray as xr
 
 from cod_bayes.clustering.mean_shift import improved_mean_shift, smooth_over_ladder
+from cod_bayes.evidence.missing import rates_on_all
 from cod_bayes.evidence.record import ladder_of
-from cod_bayes.evidence.trials import trials_of_mean
 
 MIN_TRIALS_FOR_MEAN_SHIFT = 17
 _MIN_ITEMS = 20  # two clusters of K = 10; a benchmark with fewer items is one cluster
@@ -41,6 +41,8 @@ class Clusters:
         membership: (item, cluster) 1 where the item is in the cluster, else 0.
         rate: (cluster, model) pass rate over ladder models, NaN where nothing was measured.
         n_trials: (cluster, model) trials behind each rate; inf for rates without a trial count.
+        doubt: (cluster, model) variance of each rate from items that the model lacks, radians
+            squared of arcsine root, as in `cod_bayes.evidence.missing`.
         chance: (cluster,) chance level, NaN where unknown.
     """
 
@@ -49,6 +51,7 @@ class Clusters:
     membership: np.ndarray
     rate: np.ndarray
     n_trials: np.ndarray
+    doubt: np.ndarray
     chance: np.ndarray
 
     @property
@@ -156,29 +159,18 @@ def _measure(
     n_trials: np.ndarray,
     chance: np.ndarray,
 ) -> Clusters:
-    """Rates and trials per cluster and model.
-
-    A rate is the mean of item rates, on n trials as in `cod_bayes.evidence.trials`.
-    """
-    total = np.zeros((3, membership.shape[1], rate.shape[1]))
-    for start in range(0, len(rate), _SLICE):
-        part = slice(start, start + _SLICE)
-        present = np.isfinite(rate[part])
-        inverse = 1 / np.where(present, n_trials[part], 1.0)
-        total += membership[part].T @ np.where(present, [present, rate[part], inverse], 0.0)
-    items, rates, inverse_trials = total
+    """Rates and trials per cluster and model, as in `cod_bayes.evidence.missing`."""
+    rates = rates_on_all(rate, n_trials, membership)
     with np.errstate(invalid="ignore", divide="ignore"):
         known = np.isfinite(chance)
         level = membership.T @ np.where(known, chance, 0.0) / (membership.T @ known.astype(float))
-        mean_rate = rates / items
-    trials = trials_of_mean(items, inverse_trials)
-    trials = np.where(np.isfinite(trials), trials, np.inf)
-    measured = items > 0
+    trials = np.where(np.isfinite(rates.trials), rates.trials, np.inf)
     return Clusters(
         route,
         kind,
         membership,
-        np.where(measured, mean_rate, np.nan),
-        np.where(measured, trials, 0.0),
+        rates.rate,
+        np.where(np.isfinite(rates.rate), trials, 0.0),
+        rates.doubt,
         level if known.any() else np.full(len(kind), np.nan),
     )

@@ -1,6 +1,6 @@
 """What was measured: models, benchmarks, items, compute.
 
-words -> columns -> files -> rows -> arrays -> checks -> record (Evidence, read_table)
+words -> columns -> files -> rows -> arrays -> missing, checks -> record (Evidence, read_table)
 
 May import: no other folder.
 """

@@ -4,9 +4,13 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from cod_bayes.evidence.missing import rates_on_all
 from cod_bayes.evidence.words import EvidenceError, Findings, count, shorten, some
 
 __all__ = ["drop_items", "examine", "on_ladder"]
+
+_FEW = 0.05  # share of the items that a model may lack, where its score hardly moves,
+_MOVED = 0.01  # without being named
 
 
 def on_ladder(data: xr.Dataset) -> np.ndarray:
@@ -18,7 +22,7 @@ def drop_items(datasets: dict[str, xr.Dataset], findings: Findings) -> dict[str,
     """Drop the items that more than half of a benchmark's ladder models lack, or with chance 1."""
     certain_items: list[str] = []
     rare_items: list[str] = []
-    missing_cells, sparse_models, kept = [], [], {}
+    lost_models, kept = [], {}
     for name, data in datasets.items():
         present = data["rate"].notnull().values
         ladder = on_ladder(data)
@@ -37,23 +41,68 @@ def drop_items(datasets: dict[str, xr.Dataset], findings: Findings) -> dict[str,
                 if which.any():
                     examples = some(data["item"].values[which])
                     lines.append(f"{name}: {count(which, 'item')} ({examples})")
-            models = np.flatnonzero(present[~dropped].any(axis=0))
-            data = data.isel(item=np.flatnonzero(~dropped), model=models)
-            present, ladder = present[~dropped][:, models], ladder[models]
-        if not present.all():
-            missing_cells.append(f"{name}: {count(~present, 'cell')} of {present.size:,}")
-            sparse = ladder & (present.mean(axis=0) < 0.5)
-            sparse_models += [f"{m} on {name}" for m in data["model"].values[sparse]]
+            models = present[~dropped].any(axis=0)
+            lost_models += [f"{m} on {name}" for m in data["model"].values[~models]]
+            data = data.isel(item=np.flatnonzero(~dropped), model=np.flatnonzero(models))
         kept[name] = data
     for lines, sentence in (
         (certain_items, "Items with chance 1 measure nothing and are dropped. {}."),
-        (rare_items, "Items that more than half of the ladder lacks are dropped. {}."),
-        (missing_cells, "Missing cells are kept as missing. {}."),
-        (sparse_models, "Ladder models with results on fewer than half of the items: {}."),
+        (
+            rare_items,
+            "Items that more than half of the ladder lacks are dropped; the forecast is of the "
+            "others. {}.",
+        ),
+        (
+            lost_models,
+            "Models without a result on the items that remain are left out: {}; check that all "
+            "models use the same item names.",
+        ),
     ):
         if lines:
             findings.warn(sentence.format(some(lines)))
+    _say_what_is_missing(kept, findings)
     return kept
+
+
+def _say_what_is_missing(datasets: dict[str, xr.Dataset], findings: Findings) -> None:
+    """Which models lack how many items, and what that does to their scores."""
+    few: list[str] = []
+    completed: list[str] = []
+    own_items: list[str] = []
+    for name, data in datasets.items():
+        rate = data["rate"].values
+        lacking = np.isnan(rate).sum(axis=0)
+        if not lacking.any():
+            continue
+        own = np.nanmean(rate, axis=0)
+        every_item = np.ones((len(rate), 1))
+        full = rates_on_all(rate, data["n_trials"].values, every_item, on_ladder(data)).rate[0]
+        grave = (lacking > _FEW * len(rate)) | (np.abs(full - own) > _MOVED)
+        for j in np.flatnonzero((lacking > 0) & grave):
+            model, target = data["model"].values[j], data["role"].values[j] == "target"
+            (own_items if target else completed).append(
+                f"{model} lacks {lacking[j]:,} of {count(len(rate), 'item')} of {name} "
+                f"({100 * own[j]:.1f} % on its own, some {100 * full[j]:.1f} % on all)"
+            )
+        if len(slight := np.flatnonzero((lacking > 0) & ~grave)):
+            models = some(f"{data['model'].values[j]} {lacking[j]:,}" for j in slight)
+            cells = count(lacking[slight].sum(), "cell")
+            few.append(f"{name}: {cells} of {rate.size:,} ({models})")
+    for lines, sentence in (
+        (
+            completed,
+            "Models that lack items are given a score on all items, from how the other ladder "
+            "models score on those items: {}.",
+        ),
+        (
+            own_items,
+            "The results of targets that lack items are over their own items, the forecast is over "
+            "all: {}.",
+        ),
+        (few, "A few cells are missing. {}."),
+    ):
+        if lines:
+            findings.warn(sentence.format(some(lines)))
 
 
 def examine(models: pd.DataFrame, datasets: dict[str, xr.Dataset], findings: Findings) -> None:

@@ -220,7 +220,7 @@ def measure_sampling(quick: bool) -> Iterator[Line]:
     n = np.full(p.shape, 100.0 * len(rate) / K)
     chance = np.zeros(K)
     member = (level[:, None] == np.arange(K)).astype(float)
-    found = Clusters("mean_shift", np.full(K, "cluster"), member, p, n, chance)
+    found = Clusters("mean_shift", np.full(K, "cluster"), member, p, n, np.zeros(p.shape), chance)
     data = ladder_data(evidence, {"MATH": found}, spec.constants)
 
     def least(columns: Iterator[np.ndarray]) -> float:
