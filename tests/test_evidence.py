@@ -146,7 +146,8 @@ def test_dtypes(backend: str) -> None:
 
 def test_counts_win_over_scores_and_scores_fill_in() -> None:
     frame = put(table(score=0.5), 0, n_correct=np.nan, n_trials=np.nan)
-    evidence = read_table(frame)
+    evidence, warned = read_warned(frame)
+    assert len(warned) == 1 and "No number of trials behind scores on A" in warned[0]
     data = evidence.benchmarks["A"]
     assert data["rate"][0, 0] == 0.5 and np.isnan(data["n_trials"][0, 0])
     assert data["rate"][0, 1] == 0.1 and data["n_trials"][0, 1] == 10
@@ -154,7 +155,9 @@ def test_counts_win_over_scores_and_scores_fill_in() -> None:
 
 
 def test_scores_without_trials() -> None:
-    data = read_table(scores(table())).benchmarks["A"]
+    evidence, warned = read_warned(scores(table()))
+    assert len(warned) == 1 and "(1,000 in cod) is assumed behind each score" in warned[0]
+    data = evidence.benchmarks["A"]
     assert data["n_trials"].isnull().all()
     np.testing.assert_allclose(data["rate"], read_table(table()).benchmarks["A"]["rate"])
 
@@ -517,7 +520,7 @@ ROW_ERRORS = [
     (put(table(), 5, n_trials=9.5), "n_trials must be a whole number; 1 row: A/q1/m"),
     (put(table(), 5, n_trials=np.nan), "n_correct without n_trials: add n_trials.*A/q1/m"),
     (table(trials=-1), r"24 rows: A/q0/s .*, A/q0/m .*, A/q0/l .*, \.\.\."),
-    (scores(table(), score=45.0), "score must be in .*look like percent: divide by 100.*24 rows"),
+    (scores(table(), score=145.0), r"score must be in \[0, 1\]; 24 rows"),
     (put(scores(table()), 5, score=-0.1), r"score must be in \[0, 1\]; 1 row: A/q1/m \(-0.1\)"),
     (put(table(), 5, n_correct="two"), r"n_correct must be a number, got 1 row: A/q1/m \('two'\)"),
     (put(table(), 5, compute="big"), "compute must be a number, got 1 row: A/q1/m"),

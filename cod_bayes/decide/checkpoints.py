@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from cod_bayes.evidence.files import read_columns
+from cod_bayes.evidence.files import TableSource, open_table
 from cod_bayes.evidence.rows import floats
 from cod_bayes.evidence.trials import trials_of_mean
 from cod_bayes.evidence.words import EvidenceError
@@ -18,13 +17,13 @@ _COUNTS = ["n_correct", "n_trials"]
 _ENOUGH = 0.95  # of the items: with fewer, a mean would be over easier or harder ones
 
 
-def read_checkpoints(table: pd.DataFrame | str | Path, fit: Fit | None = None) -> pd.DataFrame:
+def read_checkpoints(source: TableSource, fit: Fit | None = None) -> pd.DataFrame:
     """Benchmark, compute (FLOPs), rate and trials (NaN unknown), sorted by compute.
 
     Args:
-        table: a DataFrame, or a .parquet, .csv, .tsv or .jsonl file. Columns benchmark, compute and
-            either n_correct and n_trials or score; one row per benchmark or per item. The rate of
-            a benchmark is the mean over its items, on n trials as in `cod_bayes.evidence.trials`.
+        source: a table, as `read_table` takes it. Columns benchmark, compute and either n_correct
+            and n_trials or score; one row per benchmark or per item. The rate of a benchmark is the
+            mean over its items, on n trials as in `cod_bayes.evidence.trials`.
             Other columns are ignored.
         fit: where the table has a column item, its rows are those of the items that this fit
             forecasts.
@@ -34,12 +33,9 @@ def read_checkpoints(table: pd.DataFrame | str | Path, fit: Fit | None = None) -
             more than a few of the fit's items.
         FileNotFoundError: a missing file.
     """
-    table = read_columns(
-        table,
-        text=["benchmark", "item"],
-        numbers=["compute", *_COUNTS, "score"],
-        check=_check_columns,
-    )
+    opened = open_table(source)
+    _check_columns(opened.columns)
+    table = opened.read(["benchmark", "item"], ["compute", *_COUNTS, "score"])
     if table.empty:
         raise EvidenceError("expected at least one checkpoint, got an empty table")
     if fit is not None and "item" in table:
