@@ -9,7 +9,10 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from cod_bayes.cli import main
+from cod_bayes.evidence.checks import check_targets
 from cod_bayes.evidence.record import Evidence, EvidenceError, EvidenceWarning, read_table
+from cod_bayes.forecast.storage import load
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 MODELS = ("s", "m", "l", "xl")
@@ -687,6 +690,26 @@ def test_one_family_per_benchmark_is_no_mixture() -> None:
 def test_target_is_compared_with_the_ladder_of_its_own_benchmark() -> None:
     b = table(models=("S", "M", "L"), benchmark="B").assign(compute=lambda t: t.compute * 1e3)
     assert read_warned(pd.concat([table(), b]), hold_out=["xl"])[1] == []
+
+
+def test_a_target_in_another_unit_than_the_ladder_is_doubted() -> None:
+    far = table().assign(compute=lambda t: t.compute.where(t.model != "xl", 1e27))
+    warned = read_warned(far, hold_out=["xl"])[1]
+    assert any(
+        "over 6 decades more compute than the ladder: check the unit of xl" in s for s in warned
+    )
+
+
+@pytest.mark.parametrize("target", [3.8e9, 3.8e30])
+def test_a_target_compute_in_another_unit_is_refused(target, tmp_path, capsys, posterior_file):
+    """The ladder's compute is 1e18 to 1e21, and the paper's."""
+    table().to_csv(tmp_path / "t.csv", index=False)
+    command = ["forecast", str(tmp_path / "t.csv"), "--target-compute", str(target)]
+    assert main([*command, "--out", str(tmp_path / "out")]) == 2
+    assert "in the unit of the ladder (1e+18 to 1e+21), got 3.8e" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r"decades (above|below) it: give it in FLOPs"):
+        load(posterior_file).forecast(target)
+    check_targets([1e12, 1e27], [1e18, 1e21])
 
 
 def test_a_target_above_the_ladder_is_silent() -> None:

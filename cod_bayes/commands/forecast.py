@@ -63,6 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     for compute in arguments.target_compute:
         if not 0 < compute < float("inf"):
             raise ValueError(f"expected --target-compute > 0 in FLOPs, got {compute}")
+    from cod_bayes.evidence.checks import check_targets
     from cod_bayes.evidence.record import read_table
     from cod_bayes.forecast.fitting import Interrupted, fit
     from cod_bayes.forecast.index import in_full
@@ -79,6 +80,8 @@ def run(arguments: argparse.Namespace) -> int:
             hold_out=arguments.hold_out,
             anchors=arguments.anchor,
         )
+        of_ladder = evidence.models.loc[list(evidence.ladder), "compute"]
+        check_targets(arguments.target_compute, of_ladder)  # refused before the work, not after
         in_full(indexes, list(evidence.benchmarks))  # refused before the work, not after
         try:
             fitted = fit(

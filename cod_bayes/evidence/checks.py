@@ -3,19 +3,40 @@
 import numpy as np
 import pandas as pd
 import xarray as xr
+from numpy.typing import ArrayLike
 
 from cod_bayes.evidence.missing import rates_on_all
 from cod_bayes.evidence.words import EvidenceError, Findings, count, shorten, some
 
-__all__ = ["drop_items", "examine", "on_ladder"]
+__all__ = ["check_targets", "drop_items", "examine", "on_ladder"]
 
 _FEW = 0.05  # share of the items that a model may lack, where its score hardly moves,
 _MOVED = 0.01  # without being named
+_FARTHEST = 6.0  # decades from the ladder: a target beyond has its compute in another unit
 
 
 def on_ladder(data: xr.Dataset) -> np.ndarray:
     """Which models of a benchmark are ladder models (model,), bool."""
     return data["role"].values == "ladder"
+
+
+def check_targets(compute: ArrayLike, ladder: ArrayLike) -> None:
+    """Refuse computes of targets that cannot be, or are in another unit than the ladder's.
+
+    compute: of targets; ladder: of its models; FLOPs.
+    """
+    targets, models = np.atleast_1d(np.asarray(compute, float)), np.asarray(ladder, float)
+    if not (np.isfinite(targets).all() and (targets > 0).all()):
+        raise ValueError(f"expected compute > 0 in FLOPs, got {targets.tolist()}")
+    low, high = models.min(), models.max()
+    away = np.maximum(np.log10(targets) - np.log10(high), np.log10(low) - np.log10(targets))
+    if (far := away > _FARTHEST + 1e-9).any():
+        target = float(targets[far][0])
+        raise ValueError(
+            f"expected a target compute in the unit of the ladder ({low:.3g} to {high:.3g}), got "
+            f"{target:.3g}, {away[far][0]:.0f} decades {'above' if target > high else 'below'} it: "
+            "give it in FLOPs (1 PFLOP/s-day is 8.64e19)"
+        )
 
 
 def drop_items(datasets: dict[str, xr.Dataset], findings: Findings) -> dict[str, xr.Dataset]:
@@ -179,6 +200,12 @@ def _examine_compute(
             f"{name} ({some(families)})",
         )
     largest = model[on_ladder(data)][-1]
+    targets = (data["role"].values == "target") & np.isfinite(data["compute"].values)
+    away = np.log10(data["compute"].values[targets]) - np.log10(compute[-1])
+    doubts.add(
+        "A target has over 6 decades more compute than the ladder: check the unit of {}.",
+        *model[targets][away > _FARTHEST],
+    )
     inside = (data["role"].values == "target") & (data["compute"].values <= compute[-1])
     doubts.add(
         "Target inside the ladder: {}.",
