@@ -20,7 +20,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from cod_bayes.evidence.record import Evidence, read_table
+from cod_bayes.evidence.record import Evidence, EvidenceWarning, read_table
+from cod_bayes.forecast.anchors import anchor_doubts
 from cod_bayes.forecast.groups import add_items, constant_data, observed_data
 from cod_bayes.forecast.posterior import FORMAT, WHOLE, Fit
 from cod_bayes.model.ladder import LadderData, ladder_data
@@ -131,6 +132,8 @@ def fit(
         )
     if interrupted:
         raise Interrupted(fitted)
+    for sentence in anchor_doubts(fitted):
+        warnings.warn(sentence, EvidenceWarning, stacklevel=2)
     return fitted
 
 

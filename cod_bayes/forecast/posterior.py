@@ -198,7 +198,7 @@ class Fit:
             for the other computes of `one_run`.
         """
         compute = np.atleast_1d(np.asarray(compute, float))
-        check_targets(compute, self.idata["constant_data"]["compute"].values)
+        check_targets(compute, self._constant["compute"].values)
         names = self.benchmarks if benchmarks is None else list(benchmarks)
         check_names(names, self.benchmarks)
         p = self._posterior
