@@ -36,7 +36,7 @@ class Clusters:
     """The clusters of one benchmark.
 
     Attributes:
-        route: "one_cluster" or "mean_shift".
+        route: "one_cluster", "mean_shift" or "given" (`cod_bayes.clustering.labels`).
         kind: (cluster,) "cluster", "outliers" or "zero" (no success on the whole ladder).
         membership: (item, cluster) 1 where the item is in the cluster, else 0.
         rate: (cluster, model) pass rate over ladder models, NaN where nothing was measured.
@@ -84,23 +84,29 @@ def cluster(
 
     if whole or len(rate) < _MIN_ITEMS:
         return _one(rate, n_trials, chance)
-    present, counted = np.isfinite(rate), np.isfinite(n_trials)
-    typical = np.median(n_trials[present & counted]) if (present & counted).any() else np.inf
-    if clusterer is None and typical < MIN_TRIALS_FOR_MEAN_SHIFT:
+    if clusterer is None and typical_trials(benchmark) < MIN_TRIALS_FOR_MEAN_SHIFT:
         return _one(rate, n_trials, chance)
 
     feature, rate, n_trials = _thin(rate, n_trials, rng)
-    labels = _mean_shift_labels(feature, clusterer)
+    labels = item_labels(feature, clusterer)
     names = np.unique(labels)
     if len(names) == 1:
         # One cluster uses all trials, so it is made from the benchmark and not from a half.
         return cluster(benchmark, rng, whole=True)
     kind = np.array([{-2: "zero", -1: "outliers"}.get(k, "cluster") for k in names.tolist()])
     membership = (labels[:, None] == names).astype(float)
-    return _measure("mean_shift", kind, membership, rate, n_trials, chance)
+    return measure("mean_shift", kind, membership, rate, n_trials, chance)
 
 
-def _mean_shift_labels(feature: np.ndarray, clusterer: object | None) -> np.ndarray:
+def typical_trials(benchmark: xr.Dataset) -> float:
+    """The median number of trials of an item and ladder model; inf where none is counted."""
+    ladder = ladder_of(benchmark)
+    rate, n_trials = ladder["rate"].values, ladder["n_trials"].values
+    counted = np.isfinite(rate) & np.isfinite(n_trials)
+    return float(np.median(n_trials[counted])) if counted.any() else np.inf
+
+
+def item_labels(feature: np.ndarray, clusterer: object | None) -> np.ndarray:
     """Labels (item,) of rates (item, model): 0, 1, .., -1 outlier, -2 no success on the ladder."""
     feature = _fill_along_ladder(feature)
     zero = ~(feature > 0).any(axis=1)
@@ -117,7 +123,7 @@ def _mean_shift_labels(feature: np.ndarray, clusterer: object | None) -> np.ndar
 
 def _one(rate: np.ndarray, n_trials: np.ndarray, chance: np.ndarray) -> Clusters:
     membership = np.ones((len(rate), 1))
-    return _measure("one_cluster", np.array(["cluster"]), membership, rate, n_trials, chance)
+    return measure("one_cluster", np.array(["cluster"]), membership, rate, n_trials, chance)
 
 
 def _thin(
@@ -151,7 +157,7 @@ def _fill_along_ladder(feature: np.ndarray) -> np.ndarray:
     return filled
 
 
-def _measure(
+def measure(
     route: str,
     kind: np.ndarray,
     membership: np.ndarray,

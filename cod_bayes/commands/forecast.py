@@ -52,6 +52,12 @@ def add(commands: argparse._SubParsersAction) -> None:
         action="store_true",
         help="fit every benchmark as one cluster, in a third of the time",
     )
+    options.path(
+        parser,
+        "--clusters",
+        metavar="TABLE",
+        help="the items' clusters, of `cod-bayes clusters` on another ladder of these benchmarks",
+    )
     options.seed(parser)
     options.out_folder(parser, "forecast.csv, forecast.png, report.html, posterior.nc", "forecast")
     options.json(parser)
@@ -90,6 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
                 random_seed=arguments.seed,
                 progressbar=not arguments.quiet,
                 preview=arguments.preview,
+                clusters=arguments.clusters,
                 **engine,
             )
         except Interrupted as stopped:

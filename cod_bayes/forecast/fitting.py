@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from cod_bayes.evidence.files import TableSource
 from cod_bayes.evidence.record import Evidence, EvidenceWarning, read_table
 from cod_bayes.forecast.anchors import anchor_doubts
 from cod_bayes.forecast.groups import add_items, constant_data, observed_data
@@ -64,6 +65,7 @@ def fit(
     progressbar: bool = True,
     clusterer: object | None = None,
     preview: bool = False,
+    clusters: TableSource | None = None,
 ) -> Fit:
     """Cluster, sample and check.
 
@@ -82,6 +84,8 @@ def fit(
         clusterer: any scikit-learn clusterer in place of the default route.
         preview: the posterior of whole benchmarks alone. The same model and the same checks in a
             third of the time; there are no clusters to look at.
+        clusters: the items' clusters where they are known from another ladder, a table as
+            `label_items` makes it. Benchmarks that it does not know take the default route.
 
     Raises:
         EvidenceError, SpecError, ModelError: before anything is sampled.
@@ -98,7 +102,7 @@ def fit(
     check_engine(engine, spec, builder is not None)
     if not isinstance(evidence, Evidence):
         evidence = read_table(evidence)
-    clusters, whole = clustered(evidence, random_seed, clusterer, preview)
+    clusters, whole = clustered(evidence, random_seed, clusterer, preview, clusters)
     sampled = partial(
         _sampled,
         spec,
@@ -165,16 +169,32 @@ def build_model(
 
 
 def clustered(
-    evidence: Evidence, random_seed: int, clusterer: object | None = None, preview: bool = False
+    evidence: Evidence,
+    random_seed: int,
+    clusterer: object | None = None,
+    preview: bool = False,
+    given: TableSource | None = None,
 ) -> tuple[dict[str, Clusters], dict[str, Clusters]]:
-    """Each benchmark's clusters, and each benchmark as one cluster; preview: the second twice."""
+    """Each benchmark's clusters, and each benchmark as one cluster; preview: the second twice.
+
+    given: a table of the items' clusters.
+    """
     from threadpoolctl import threadpool_limits
 
     from cod_bayes.clustering.clusters import cluster
+    from cod_bayes.clustering.labels import by_labels, given_labels
+
+    labels = {} if given is None else given_labels(given, evidence)
 
     rng = np.random.default_rng(random_seed)
     seeds = rng.spawn(len(evidence.benchmarks))
-    of_one = partial(cluster, clusterer=clusterer)
+
+    def of_one(name: str, seed: np.random.Generator) -> Clusters:
+        benchmark = evidence.benchmarks[name]
+        if name in labels:
+            return by_labels(benchmark, labels[name])
+        return cluster(benchmark, seed, clusterer)
+
     with threadpool_limits(1, user_api="blas"):
         # First, because it copies all cells, and clusters of a million items are large.
         whole = {name: cluster(of, rng, whole=True) for name, of in evidence.benchmarks.items()}
@@ -185,7 +205,7 @@ def clustered(
         if not preview:
             with ThreadPoolExecutor(at_once) as pool:
                 run = map if at_once == 1 else pool.map
-                results = run(of_one, evidence.benchmarks.values(), seeds)
+                results = run(of_one, evidence.benchmarks, seeds)
                 import_module("cod_bayes.sampling.nuts")  # takes seconds, while threads work
                 clusters = dict(zip(evidence.benchmarks, results, strict=True))
         import_module("cod_bayes.sampling.nuts")  # loads another BLAS, before it is limited again
