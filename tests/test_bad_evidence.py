@@ -299,7 +299,7 @@ LOADS: dict[str, tuple[pd.DataFrame, str | None]] = {
     "a missing result": (put("n_correct", None), "m lacks 1 of 6 items of A"),
     "results missing in most of the ladder": (
         table()[lambda t: (t.item != "q1") | (t.model == "s")],
-        "Items that more than half of the ladder lacks are dropped; the forecast is of the others. "
+        "Items that over two thirds of the ladder lack are dropped; the forecast is of the others. "
         "A: 1 item (q1).",
     ),
     # types

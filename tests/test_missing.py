@@ -123,6 +123,17 @@ def test_clusters_are_fitted_to_rates_on_all_items_with_their_doubt():
     assert found.doubt[0, 4] > 0 and (found.doubt[0, :4] == 0).all()
 
 
+@pytest.mark.parametrize("lacks", ["e", "a", "de", "cde"])
+def test_every_model_keeps_its_place_whichever_lack_the_hard_items(lacks):
+    with pytest.warns(cb.EvidenceWarning, match=f"{lacks[0]} lacks 240 of 600 items of quiz"):
+        data = cb.read_table(table(lacks=lacks)).benchmarks["quiz"]
+    found = cluster(data, np.random.default_rng(0))
+    assert np.abs(found.rate[0] - RATE.mean(axis=0)).max() < 0.08
+    whole = cluster(cb.read_table(table()).benchmarks["quiz"], np.random.default_rng(0))
+    others = [m not in lacks for m in MODELS]
+    np.testing.assert_array_equal(found.rate[0, others], whole.rate[0, others])
+
+
 def test_a_forecast_does_not_follow_the_easy_items():
     """The largest model has the easy items only; the forecast of its own compute is of all."""
     scores = {}

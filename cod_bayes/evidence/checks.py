@@ -10,6 +10,7 @@ from cod_bayes.evidence.words import EvidenceError, Findings, count, shorten, so
 
 __all__ = ["check_targets", "drop_items", "examine", "on_ladder"]
 
+_RARE = 2 / 3  # share of the ladder that may lack an item
 _FEW = 0.05  # share of the items that a model may lack, where its score hardly moves,
 _MOVED = 0.01  # without being named
 _FARTHEST = 6.0  # decades from the ladder: a target beyond has its compute in another unit
@@ -40,7 +41,7 @@ def check_targets(compute: ArrayLike, ladder: ArrayLike) -> None:
 
 
 def drop_items(datasets: dict[str, xr.Dataset], findings: Findings) -> dict[str, xr.Dataset]:
-    """Drop the items that more than half of a benchmark's ladder models lack, or with chance 1."""
+    """Drop the items that more than two thirds of the ladder models lack, or with chance 1."""
     certain_items: list[str] = []
     rare_items: list[str] = []
     lost_models, kept = [], {}
@@ -50,10 +51,10 @@ def drop_items(datasets: dict[str, xr.Dataset], findings: Findings) -> dict[str,
         certain = data["chance"].values == 1
         rare = np.zeros(len(present), dtype=bool)
         if ladder.any():
-            rare = (~present[:, ladder]).mean(axis=1) > 0.5
+            rare = (~present[:, ladder]).mean(axis=1) > _RARE
         if (dropped := rare | certain).all():
             raise EvidenceError(
-                f"no item of benchmark {shorten(name)!r} has results from half of its "
+                f"no item of benchmark {shorten(name)!r} has results from a third of its "
                 f"{int(ladder.sum())} ladder models (and a chance below 1): check that all models "
                 "use the same item names"
             )
@@ -70,7 +71,7 @@ def drop_items(datasets: dict[str, xr.Dataset], findings: Findings) -> dict[str,
         (certain_items, "Items with chance 1 measure nothing and are dropped. {}."),
         (
             rare_items,
-            "Items that more than half of the ladder lacks are dropped; the forecast is of the "
+            "Items that over two thirds of the ladder lack are dropped; the forecast is of the "
             "others. {}.",
         ),
         (

@@ -28,7 +28,7 @@ Roles: "ladder" models are fitted (the default), an "anchor" shows only how the 
 relates to the whole benchmark (COD section 4.4) and needs no compute, a "target" is the model to
 forecast. Results of a target in the table score the forecast; they never enter it.
 
-Items that more than half of a benchmark's ladder models lack are dropped, and so are items whose
+Items that more than two thirds of the ladder models lack are dropped, and so are items whose
 chance level is 1. A model that lacks others is scored on all items by how hard the other models
 find them (`cod_bayes.evidence.missing`). Where models give an item different chance levels, their
 median is taken. `Evidence.notes` says what was assumed or repaired. What can change a forecast is
