@@ -134,6 +134,15 @@ def test_a_wide_table_of_fractions_stays_as_it_is():
     assert "percent" not in said
 
 
+def test_names_that_stand_for_one_column_are_read_in_a_wide_table(tmp_path):
+    table = wide().rename(columns={"model": "Model", "params": "Parameters"})
+    table.to_csv(tmp_path / "t.csv", index=False)
+    for source in (table, tmp_path / "t.csv"):
+        evidence, said = read(source)
+        assert evidence.digest == read(wide())[0].digest
+        assert "read under other names: Model as model, Parameters as params" in said
+
+
 def test_percent_beside_fractions_is_refused_unless_one_is_chosen():
     table = wide(mmlu=[0.25, 0.26, 0.31, 0.4])
     with pytest.raises(EvidenceError, match="percent on arc easy and like fractions on mmlu"):
@@ -165,7 +174,10 @@ def test_columns_beside_a_benchmark_and_cells_without_a_result():
 def test_a_wide_table_that_lacks_something_says_what():
     for table, text in (
         (wide().drop(columns="tokens"), "no column 'compute' (training FLOPs"),
-        (wide().rename(columns={"params": "n_params"}), "'n_params' looks like 'params': rename"),
+        (
+            wide(n_params=1, num_params=2).drop(columns="params"),
+            "'n_params' looks like 'params': rename",
+        ),
         (wide().drop(columns=["mmlu", "arc easy"]), "or one column per benchmark; got model,"),
         (
             wide(mmlu=[1, "two", 3, 4]),

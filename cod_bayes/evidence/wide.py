@@ -65,16 +65,17 @@ def _is_wide(names: Sequence[str]) -> bool:
     """Whether the names are those of models and benchmarks, and not of a tidy table."""
     like = {known for name in names for known in resembles(name)}
     tidy = {"benchmark", "item"} & like or {"score", "n_correct", "n_trials"} & {*names}
-    return not tidy and ("model" in names or any(name in names for name in _UNNAMED))
+    return not tidy and ("model" in like or any(name in names for name in _UNNAMED))
 
 
 def _from_wide(table: Table, findings: Findings) -> pd.DataFrame:
     names = [str(name) for name in table.columns]
-    of_model: dict[str, str] = {}
-    if "model" not in names and "model" not in {k for name in names for k in resembles(name)}:
-        of_model = {next(name for name in _UNNAMED if name in names): "model"}
+    of_model = _read_as(names)
+    if of_model:
+        as_words = (f"{name or '(no name)'} as {known}" for name, known in of_model.items())
+        findings.note(f"Columns read under other names: {some(as_words, 5)}.")
     check_wide_columns([of_model.get(name, name) for name in names])
-    text = ["model", *MODEL_TEXT, *of_model]
+    text = ["model", *MODEL_TEXT, *(n for n, known in of_model.items() if known == "model")]
     if twice := {name for name in names if names.count(name) > 1}:
         raise EvidenceError(f"column {some(sorted(twice))} appears twice: keep one of each name")
     frame = table.read(text, [c for c in table.columns if str(c) not in text])
@@ -108,6 +109,19 @@ def _from_wide(table: Table, findings: Findings) -> pd.DataFrame:
                 part[column] = frame[other]
         parts.append(part[~np.isnan(values)])
     return pd.concat(parts, ignore_index=True)
+
+
+def _read_as(names: Sequence[str]) -> dict[str, str]:
+    """The one column that stands for the model, its compute, parameters or tokens under another
+    name, where there is none of that name."""
+    found = {}
+    for known in ("model", "compute", "params", "tokens"):
+        like = [name for name in names if resembles(name) == [known]]
+        if known not in names and not like and known == "model":
+            like = [name for name in _UNNAMED if name in names][:1]
+        if known not in names and len(like) == 1:
+            found[like[0]] = known
+    return found
 
 
 def _numbers(column: pd.Series, name: str) -> np.ndarray | None:
