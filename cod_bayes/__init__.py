@@ -11,6 +11,7 @@ from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cod_bayes.clustering.labels import label_items
     from cod_bayes.decide.compare import compare
     from cod_bayes.decide.monitor import monitor
     from cod_bayes.decide.next_run import next_run
@@ -53,6 +54,7 @@ _HOME = {
     "effective_compute": "evidence.effective_compute",
     "fit": "forecast.fitting",
     "join": "forecast.outlook",
+    "label_items": "clustering.labels",
     "load": "forecast.storage",
     "load_dataset": "evidence.datasets",
     "monitor": "decide.monitor",

@@ -11,6 +11,7 @@ from cod_bayes import __version__
 COMMANDS: tuple[str, ...] = (
     "demo",
     "ingest",
+    "clusters",
     "forecast",
     "report",
     "plan",

@@ -81,7 +81,7 @@ def test_tasks_known_by_their_scores_alone_share_the_problem_of_their_target() -
     assert [problem.items(name) for name in "abc"] == [10, 20, 20]  # trials of a single score
 
 
-def test_families_are_apart_and_anchors_and_unknown_compute_take_no_part() -> None:
+def test_families_are_apart_and_anchors_stay_and_unknown_compute_takes_no_part() -> None:
     second = table().assign(family="G").replace({"model": {f"m{k}": f"g{k}" for k in range(6)}})
     anchor = table().query("model == 'm5'").assign(model="z", role="anchor", compute=np.nan)
     rows = pd.concat([table(), second, anchor]).fillna({"role": "ladder"})
@@ -89,14 +89,17 @@ def test_families_are_apart_and_anchors_and_unknown_compute_take_no_part() -> No
         evidence = read_table(rows)
     found = problems(evidence, targets=1)
     assert [p.id for p in found] == ["F/m5", "G/g5"]
-    assert all(set(p.evidence.models["family"]) == {p.family} for p in found)
-    assert all("z" not in p.evidence.models.index for p in found)
+    for p in found:
+        models = p.evidence.models
+        assert set(models["family"][models["role"] != "anchor"]) == {p.family}
+    assert all(p.evidence.models["role"]["z"] == "anchor" for p in found)
+    assert all("m5" not in p.evidence.ladder and len(p.evidence.ladder) == 5 for p in found)
 
 
 def test_only_the_items_of_the_target_are_forecast() -> None:
     rows = table(("a",))
     rows = rows[(rows["model"] != "m5") | (rows["item"] != "i3")]
-    with pytest.warns(match="Missing cells"):
+    with pytest.warns(match="m5 lacks 1 of 10 items"):
         evidence = read_table(rows)
     (problem,) = problems(evidence, targets=1)
     assert "i3" not in problem.evidence.benchmarks["a"]["item"]

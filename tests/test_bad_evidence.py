@@ -150,8 +150,9 @@ REFUSED: dict[str, tuple[pd.DataFrame, str]] = {
         put("n_correct", "two"),
         rf"n_correct must be a number, got .*{ROWS} \('two'\)",
     ),
-    "a number with a comma": (put("n_trials", "1,000"), r"n_trials must be a number.*'1,000'"),
-    "a percent sign": (scores(score="45 %"), "score must be a number, got 24 rows"),
+    "a decimal comma": (scores(score="0,45"), "score must be a number.*'0,45'"),
+    "a comma that parts no thousands": (put("n_trials", "1,00"), "n_trials must be a number"),
+    "a unit of nothing": (put("compute", "3 X"), "compute must be a number.*'3 X'"),
     "an empty text": (
         put("n_correct", ""),
         rf"n_correct must be a number, got 1 row: {ROWS} \(''\)",
@@ -215,7 +216,16 @@ REFUSED: dict[str, tuple[pd.DataFrame, str]] = {
     "negative trials": (put("n_trials", -10), "n_trials is negative; 1 row"),
     "10^18 trials": (table(n_trials=10**18), "n_trials is no plausible count .*24 rows"),
     "counts without trials": (put("n_trials", np.nan), "n_correct without n_trials: add n_trials"),
-    "percent": (scores(score=45.0), r"score must be in \[0, 1\] \(these look like percent"),
+    "one score above 1": (
+        scores().assign(score=lambda t: t.score.where(t.index != 5, 1.2)),
+        r"score must be in \[0, 1\]; 1 row",
+    ),
+    "scores above 100": (scores(score=145.0), r"score must be in \[0, 1\]; 24 rows"),
+    "percent and fractions": (
+        pd.concat([scores(), scores(score=45.0, benchmark="B")]),
+        "scores look like percent on B and like fractions on A: give all in one unit",
+    ),
+    "a standard error above any rate's": (scores(stderr=3.0), r"stderr must be in \[0, 0.75\]"),
     "scores below zero": (scores(score=-0.2), r"score must be in \[0, 1\]; 24 rows"),
     "no results": (table(n_correct=np.nan), "no row has a result: expected n_correct and n_trials"),
     "chance above 1": (put("chance", 25.0, table(chance=0.25)), r"in \[0, 1\) .*; 1 row: .*\(25\)"),
@@ -286,10 +296,11 @@ LOADS: dict[str, tuple[pd.DataFrame, str | None]] = {
         "Items with chance 1 measure nothing and are dropped. A: 1 item (q0).",
     ),
     "negative zero": (scores(score=-0.0), "Every answer of the ladder is wrong"),
-    "a missing result": (put("n_correct", None), "Missing cells are kept as missing. A: 1 cell of"),
+    "a missing result": (put("n_correct", None), "m lacks 1 of 6 items of A"),
     "results missing in most of the ladder": (
         table()[lambda t: (t.item != "q1") | (t.model == "s")],
-        "Items that more than half of the ladder lacks are dropped. A: 1 item (q1).",
+        "Items that over two thirds of the ladder lack are dropped; the forecast is of the others. "
+        "A: 1 item (q1).",
     ),
     # types
     "booleans": (table(trials=1).assign(n_correct=lambda t: t.n_correct == 1, n_trials=True), None),
@@ -297,12 +308,12 @@ LOADS: dict[str, tuple[pd.DataFrame, str | None]] = {
     "mixed numbers": (put("n_correct", Decimal("2")), None),
     "bytes": (put("n_correct", b"2"), None),
     "small integers": (table().astype({"n_correct": "int8", "n_trials": "uint8"}), None),
-    "half precision": (scores().astype({"score": "float16"}), None),
+    "half precision": (scores().astype({"score": "float16"}), "No number of trials behind"),
     "categories": (table().astype("category"), None),
     "nullable": (table().astype(NULLABLE), None),
     "nullable with pd.NA": (
         table().astype(NULLABLE).assign(n_correct=lambda t: t.n_correct.where(t.index != 5)),
-        "1 cell of 24",
+        "m lacks 1 of 6 items of A",
     ),
     "sparse": (table().assign(n_correct=lambda t: pd.arrays.SparseArray(t.n_correct)), None),
     "Arrow": (table().astype(ARROW), None),
@@ -496,10 +507,10 @@ def test_names_that_look_like_numbers_stay_apart(tmp_path: Path, suffix: str) ->
 
 def test_what_is_no_table(tmp_path: Path) -> None:
     for source in ({"benchmark": ["A"]}, [1], None, table()["model"], 7):
-        refused(source, f"expected a DataFrame or a file, got {type(source).__name__}")
-    refused(tmp_path, "expected a .parquet, .csv, .tsv or .jsonl file")
+        refused(source, f"a data frame, a file or a folder, got {type(source).__name__}")
     (tmp_path / "t.csv").mkdir()
-    refused(tmp_path / "t.csv", "expected a .parquet, .csv, .tsv or .jsonl file")
+    for folder in (tmp_path, tmp_path / "t.csv"):
+        refused(folder, "expected a folder of tables of one kind .*, got none")
     for missing in ("none.csv", "https://example.org/t.csv", "~nobody-here/t.csv"):
         with pytest.raises(FileNotFoundError, match="no such table"):
             read_table(missing)

@@ -68,6 +68,7 @@ def quantities(draws, score):
 def forecast(data, posterior, random_seed):
     """The score's draws as `Fit.draws` makes them, (draw, benchmark)."""
     constant = {
+        "compute": ("model", 10**data.x),
         "x_ref": ("benchmark", data.x_ref),
         "top": ("benchmark", data.top),
         "trials": ("benchmark", np.full(2, np.inf)),

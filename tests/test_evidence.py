@@ -9,7 +9,10 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from cod_bayes.cli import main
+from cod_bayes.evidence.checks import check_targets
 from cod_bayes.evidence.record import Evidence, EvidenceError, EvidenceWarning, read_table
+from cod_bayes.forecast.storage import load
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 MODELS = ("s", "m", "l", "xl")
@@ -146,7 +149,8 @@ def test_dtypes(backend: str) -> None:
 
 def test_counts_win_over_scores_and_scores_fill_in() -> None:
     frame = put(table(score=0.5), 0, n_correct=np.nan, n_trials=np.nan)
-    evidence = read_table(frame)
+    evidence, warned = read_warned(frame)
+    assert len(warned) == 1 and "No number of trials behind scores on A" in warned[0]
     data = evidence.benchmarks["A"]
     assert data["rate"][0, 0] == 0.5 and np.isnan(data["n_trials"][0, 0])
     assert data["rate"][0, 1] == 0.1 and data["n_trials"][0, 1] == 10
@@ -154,7 +158,9 @@ def test_counts_win_over_scores_and_scores_fill_in() -> None:
 
 
 def test_scores_without_trials() -> None:
-    data = read_table(scores(table())).benchmarks["A"]
+    evidence, warned = read_warned(scores(table()))
+    assert len(warned) == 1 and "(1,000 in cod) is assumed behind each score" in warned[0]
+    data = evidence.benchmarks["A"]
     assert data["n_trials"].isnull().all()
     np.testing.assert_allclose(data["rate"], read_table(table()).benchmarks["A"]["rate"])
 
@@ -517,7 +523,7 @@ ROW_ERRORS = [
     (put(table(), 5, n_trials=9.5), "n_trials must be a whole number; 1 row: A/q1/m"),
     (put(table(), 5, n_trials=np.nan), "n_correct without n_trials: add n_trials.*A/q1/m"),
     (table(trials=-1), r"24 rows: A/q0/s .*, A/q0/m .*, A/q0/l .*, \.\.\."),
-    (scores(table(), score=45.0), "score must be in .*look like percent: divide by 100.*24 rows"),
+    (scores(table(), score=145.0), r"score must be in \[0, 1\]; 24 rows"),
     (put(scores(table()), 5, score=-0.1), r"score must be in \[0, 1\]; 1 row: A/q1/m \(-0.1\)"),
     (put(table(), 5, n_correct="two"), r"n_correct must be a number, got 1 row: A/q1/m \('two'\)"),
     (put(table(), 5, compute="big"), "compute must be a number, got 1 row: A/q1/m"),
@@ -572,7 +578,7 @@ ROW_ERRORS = [
     ),
     (
         table().assign(item=lambda t: t.item + t.model),
-        "no item of benchmark 'A' has results from half of its 4 ladder models",
+        "no item of benchmark 'A' has results from a third of its 4 ladder models",
     ),
 ]
 
@@ -626,8 +632,17 @@ WARNINGS = [
         "compute = 6 * params * tokens assumed for 4 models: l, m, s, ... (4 in all)",
     ),
     (gaps(0.4), "A: 4 items (q0, q1, q2, ... (4 in all))"),
-    (gaps(0.4, lacking=("m",)), "Missing cells are kept as missing. A: 4 cells of 40."),
-    (gaps(0.6, lacking=("m",)), "fewer than half of the items: m on A"),
+    (gaps(0.4, lacking=("m",)), "from how the other ladder models score on those items: m lacks 4"),
+    (
+        gaps(0.4, lacking=("m",)).assign(role=lambda t: t.model.map({"m": "target"})),
+        "The results of targets that lack items are over their own items, the forecast is over "
+        "all: m lacks 4 of 10 items of A",
+    ),
+    (put(table(items=60), 30, n_correct=None), "A few cells are missing. A: 1 cell of 240 (l 1)."),
+    (
+        pd.concat([gaps(0.4, tuple("abcdef"), tuple("bcdef")), table(models=("z",), items=4)]),
+        "Models without a result on the items that remain are left out: z on A",
+    ),
     (
         put(table(), 5, n_correct=0.5),
         "n_correct is not whole on A (items q1): partial credit, all results of these items",
@@ -677,6 +692,26 @@ def test_target_is_compared_with_the_ladder_of_its_own_benchmark() -> None:
     assert read_warned(pd.concat([table(), b]), hold_out=["xl"])[1] == []
 
 
+def test_a_target_in_another_unit_than_the_ladder_is_doubted() -> None:
+    far = table().assign(compute=lambda t: t.compute.where(t.model != "xl", 1e27))
+    warned = read_warned(far, hold_out=["xl"])[1]
+    assert any(
+        "over 6 decades more compute than the ladder: check the unit of xl" in s for s in warned
+    )
+
+
+@pytest.mark.parametrize("target", [3.8e9, 3.8e30])
+def test_a_target_compute_in_another_unit_is_refused(target, tmp_path, capsys, posterior_file):
+    """The ladder's compute is 1e18 to 1e21, and the paper's."""
+    table().to_csv(tmp_path / "t.csv", index=False)
+    command = ["forecast", str(tmp_path / "t.csv"), "--target-compute", str(target)]
+    assert main([*command, "--out", str(tmp_path / "out")]) == 2
+    assert "in the unit of the ladder (1e+18 to 1e+21), got 3.8e" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r"decades (above|below) it: give it in FLOPs"):
+        load(posterior_file).forecast(target)
+    check_targets([1e12, 1e27], [1e18, 1e21])
+
+
 def test_a_target_above_the_ladder_is_silent() -> None:
     assert read_warned(table(), hold_out=["xl"])[1] == []
 
@@ -697,7 +732,7 @@ def test_sparse_items_go_and_other_gaps_stay() -> None:
     assert evidence.benchmarks["A"]["rate"].notnull().all()
     assert len(warned) == 1
 
-    # Lacking in half of the ladder is not more than half.
+    # Lacking in half of the ladder is not more than two thirds.
     data = read_warned(gaps(0.4, lacking=("m", "l")))[0].benchmarks["A"]
     gap = np.zeros((10, 4), bool)
     gap[:4, 1:3] = True
@@ -706,8 +741,8 @@ def test_sparse_items_go_and_other_gaps_stay() -> None:
 
 
 def test_targets_do_not_vote_on_items() -> None:
-    frame = gaps(0.4, lacking=("l", "xl"))
-    assert read_warned(frame)[0].benchmarks["A"].sizes["item"] == 10
+    frame = gaps(0.4)
+    assert read_warned(frame)[0].benchmarks["A"].sizes["item"] == 6
     assert read_warned(frame, hold_out=["xl"])[0].benchmarks["A"].sizes["item"] == 10
     assert read_warned(frame, hold_out=["s"])[0].benchmarks["A"].sizes["item"] == 6
 
@@ -717,7 +752,7 @@ def test_a_row_without_result_is_a_missing_cell() -> None:
     data = evidence.benchmarks["A"]
     assert np.isnan(data["rate"][1, 1]) and data["n_trials"][1, 1] == 0
     assert "1 row without a result taken as missing." in evidence.notes
-    assert len(warned) == 1 and "1 cell of 24" in warned[0]
+    assert len(warned) == 1 and "m lacks 1 of 6 items of A" in warned[0]
 
 
 def test_a_falling_benchmark_is_a_note_only() -> None:

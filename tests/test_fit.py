@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from cod_bayes.cli import main
 from cod_bayes.clustering.clusters import cluster
-from cod_bayes.evidence.record import EvidenceError, read_table
+from cod_bayes.evidence.record import EvidenceError, EvidenceWarning, read_table
 from cod_bayes.forecast.fitting import fit
 from cod_bayes.forecast.groups import constant_data
 from cod_bayes.forecast.storage import load
@@ -252,7 +252,8 @@ def test_the_noise_of_a_rate_is_that_of_its_trials(n_trials):
 def test_a_score_without_a_count_has_the_noise_of_the_assumed_trials():
     table = ladder_table(n_items=1, n_trials=100)
     table["score"] = np.linspace(0, 0.5, len(table))
-    evidence = read_table(table.drop(columns=["n_correct", "n_trials"]))
+    with pytest.warns(EvidenceWarning, match="No number of trials"):
+        evidence = read_table(table.drop(columns=["n_correct", "n_trials"]))
     found = {"b": cluster(evidence.benchmarks["b"], np.random.default_rng(seed(0)))}
     assert np.isposinf(found["b"].n_trials).all()
     data = ladder_data(evidence, found, CONSTANTS)

@@ -6,13 +6,16 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from seeds import seed
 
 from cod_bayes.evaluate.simulate import PAPER_BENCHMARKS, simulate
-from cod_bayes.evidence.record import read_table
+from cod_bayes.evidence.record import EvidenceWarning, read_table
+from cod_bayes.forecast.anchors import anchor_doubts, anchor_table
 from cod_bayes.forecast.fitting import fit
 from cod_bayes.forecast.groups import anchors_of
 from cod_bayes.forecast.mapping import MIN_EFFECTIVE, Mapping, interpolate
+from cod_bayes.forecast.posterior import Fit
 
 DRAWS = 800
 SCATTER = 0.04
@@ -186,10 +189,15 @@ def test_an_anchors_items_count_inside_and_outside_as_they_are_likely_predictabl
     assert n_rest == pytest.approx(1.5**2 / (0.25**2 / 8 + 0.5**2 / 4 + 0.75**2 / 100))
 
 
-def test_an_item_that_the_anchor_did_not_answer_counts_nowhere():
-    seen = shown(np.array([0.5, 1.0, 0.25, np.nan]), [4, 8, 4, 4], [1.0, 0.5, 0.25, 0.5])
-    assert seen[0] == pytest.approx((0.5 + 0.5 + 0.0625) / 1.75)
-    assert seen[1] == pytest.approx((0.5 + 0.1875) / 1.25)
+def test_an_item_that_the_anchor_did_not_answer_counts_as_hard_as_the_ladder_finds_it():
+    """The ladder solves a quarter of the missing item, and all of its rates are those here."""
+    rates, weight = np.array([0.5, 1.0, 0.25, np.nan]), np.array([1.0, 0.5, 0.25, 0.5])
+    subset, rest, trials = shown(rates, [4, 8, 4, 4], weight)
+    own = (0.5 + 0.5 + 0.0625) / 1.75, (0.5 + 0.1875) / 1.25
+    assert (0.5 + 0.5 + 0.0625 + 0.5 * 0.2) / 2.25 < subset < own[0]
+    assert (0.5 + 0.1875 + 0.5 * 0.2) / 1.75 < rest < own[1]
+    full = shown(np.array([0.5, 1.0, 0.25, 0.25]), [4, 8, 4, 4], weight)
+    assert trials < full[2]
 
 
 @pytest.mark.parametrize("weight", [[0.001] * 9, [0.999] * 9, [1.0] * 9, [0.0] * 9])
@@ -270,3 +278,39 @@ def test_the_full_forecast_stays_within_the_share_of_the_subset(forecasts, fits)
         outside = np.maximum(low - draws["score"], draws["score"] - low - (1 - share))
         trials = fits["with"].idata["constant_data"]["trials"]
         assert float((outside * np.sqrt(trials)).max()) < 5 * 0.5 * np.sqrt(2)
+
+
+def with_rest(fitted, shift):
+    """The fit, as if its anchors scored so many radians above where the ladder leads."""
+    table, tree = anchor_table(fitted), fitted.idata.copy()
+    anchors = tree["anchors"].to_dataset().copy(deep=True)
+    for row in table.itertuples():
+        z = np.arcsin(np.sqrt(row.expected)) + shift
+        at = {"benchmark": row.benchmark, "anchor": row.anchor}
+        anchors["rest"].loc[at] = np.sin(np.clip(z, 0, np.pi / 2)) ** 2
+    tree["anchors"] = xr.DataTree(anchors)
+    return Fit(tree, {})
+
+
+def test_an_anchor_that_disagrees_with_the_ladder_is_named(fits):
+    fitted = fits["with"]
+    table = anchor_table(fitted)
+    assert len(table) == 4 and (table["q05"] <= table["q95"]).all()
+    assert anchor_doubts(fits["without"]) == []
+    assert anchor_doubts(with_rest(fitted, 0.0)) == []
+    off = anchor_table(with_rest(fitted, 0.0))["off"]
+    assert (off.abs() < 0.5).all()
+    (sentence,) = anchor_doubts(with_rest(fitted, 1.2))
+    assert "disagree with the ladder" in sentence and "(4 in all)" in sentence
+
+
+def test_a_fit_says_that_an_anchor_disagrees(fits, monkeypatch):
+    monkeypatch.setattr(
+        "cod_bayes.forecast.fitting.anchor_doubts", lambda fit: ["An anchor is odd"]
+    )
+    rows = simulate(seed(3), benchmarks=[PAPER_BENCHMARKS[4]], anchors=1, items_scale=0.1).table
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        evidence = read_table(rows)
+    with pytest.warns(EvidenceWarning, match="An anchor is odd"):
+        fit(evidence, draws=400, tune=100, preview=True, progressbar=False)

@@ -212,6 +212,33 @@ def test_items_are_averaged(tmp_path):
         )
 
 
+def checkpoint_of_items(fitted, share):
+    """Every benchmark's first items, all solved, under one compute."""
+    known = fitted.idata["items"].to_dataset()
+    rows = pd.DataFrame(
+        {"benchmark": known["benchmark_of_item"].values, "item": known["item"].values}
+    )
+    groups = rows.groupby("benchmark")["item"]
+    place = groups.cumcount() / groups.transform("size")
+    return rows[place < share].assign(compute=LOOKS[0], n_correct=1, n_trials=1)
+
+
+def test_a_checkpoint_on_some_of_the_items_is_refused(fitted):
+    assert len(read_checkpoints(checkpoint_of_items(fitted, 0.97), fitted)) == 2
+    few = checkpoint_of_items(fitted, 0.6)
+    with pytest.raises(ValueError, match=r"has results on [\d,]+ of the [\d,]+ items of"):
+        monitor(fitted, few, TARGET)
+    with pytest.raises(ValueError, match=r"has results on [\d,]+ of the [\d,]+ items of"):
+        estimate_lag(fitted, few)
+
+
+def test_items_that_the_forecast_is_not_of_do_not_count(fitted):
+    items = checkpoint_of_items(fitted, 1.0)
+    other = items.assign(item="other " + items["item"], n_correct=0)
+    found = read_checkpoints(pd.concat([items, other]), fitted)
+    assert (found["rate"] == 1).all()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -212,14 +212,15 @@ def test_only_the_ladder_is_seen_in_any_order() -> None:
     np.testing.assert_allclose(recorded.compute, COMPUTE)
 
 
-def test_the_mean_is_over_shared_items() -> None:
+def test_the_mean_is_over_all_items() -> None:
     rate = np.array([[0.0, 0.2, 0.4], [0.2, 0.4, 0.6], [1.0, np.nan, 1.0]])
     data = dataset(np.zeros(3), items=3, trials=30).copy()
     data["rate"] = ("item", "model"), rate
     data["n_trials"] = ("item", "model"), np.where(np.isfinite(rate), 10.0, 0.0)
     recorded = series(data)
-    np.testing.assert_allclose(recorded.score, [0.1, 0.3, 0.5])
-    assert recorded.trials == 20
+    np.testing.assert_allclose(recorded.score[[0, 2]], [0.4, 2 / 3])
+    assert recorded.score[0] < recorded.score[1] < recorded.score[2]  # its own items' mean is 0.3
+    assert recorded.trials == 30
 
 
 def test_missing_data_are_refused_by_name() -> None:

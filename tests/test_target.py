@@ -23,6 +23,7 @@ DRAWS = 4000
 def fit_of(data, posterior, random_seed=0):
     """A fit whose posterior has these draws."""
     constant = {
+        "compute": ("model", 10**data.x),
         "x_ref": ("benchmark", data.x_ref),
         "top": ("benchmark", data.top),
         "trials": ("benchmark", np.full(len(data.benchmark), np.inf)),

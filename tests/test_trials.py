@@ -63,10 +63,11 @@ def test_a_cluster_has_as_many_trials_as_its_mean_is_worth(table):
 
 def test_items_that_a_model_lacks_do_not_count(table):
     lacking = table[(table["model"] != "m0") | (table["item"] >= "100")]
-    with pytest.warns(cb.EvidenceWarning, match="Missing cells"):
+    with pytest.warns(cb.EvidenceWarning, match="m0 lacks 100 of 200 items"):
         data = cb.read_table(lacking.assign(n_trials=15, n_correct=3)).benchmarks["b"]
     found = cluster(data, np.random.default_rng(0), whole=True)
     np.testing.assert_array_equal(found.n_trials, [[1500.0, 3000.0, 3000.0, 3000.0]])
+    assert found.doubt[0, 0] > 0 and (found.doubt[0, 1:] == 0).all()
 
 
 def test_checkpoints_and_rivals_count_alike(table):

@@ -1,6 +1,6 @@
 """Items of similar difficulty together.
 
-ball_sums -> mean_shift -> estimator (for scikit-learn), clusters (what is fitted)
+ball_sums -> mean_shift -> estimator (for scikit-learn), clusters (what is fitted) -> labels
 
 May import: evidence, ingest.
 """

@@ -23,8 +23,8 @@ import numpy as np
 import xarray as xr
 
 from cod_bayes.clustering.mean_shift import improved_mean_shift, smooth_over_ladder
+from cod_bayes.evidence.missing import rates_on_all
 from cod_bayes.evidence.record import ladder_of
-from cod_bayes.evidence.trials import trials_of_mean
 
 MIN_TRIALS_FOR_MEAN_SHIFT = 17
 _MIN_ITEMS = 20  # two clusters of K = 10; a benchmark with fewer items is one cluster
@@ -36,11 +36,13 @@ class Clusters:
     """The clusters of one benchmark.
 
     Attributes:
-        route: "one_cluster" or "mean_shift".
+        route: "one_cluster", "mean_shift" or "given" (`cod_bayes.clustering.labels`).
         kind: (cluster,) "cluster", "outliers" or "zero" (no success on the whole ladder).
         membership: (item, cluster) 1 where the item is in the cluster, else 0.
         rate: (cluster, model) pass rate over ladder models, NaN where nothing was measured.
         n_trials: (cluster, model) trials behind each rate; inf for rates without a trial count.
+        doubt: (cluster, model) variance of each rate from items that the model lacks, radians
+            squared of arcsine root, as in `cod_bayes.evidence.missing`.
         chance: (cluster,) chance level, NaN where unknown.
     """
 
@@ -49,6 +51,7 @@ class Clusters:
     membership: np.ndarray
     rate: np.ndarray
     n_trials: np.ndarray
+    doubt: np.ndarray
     chance: np.ndarray
 
     @property
@@ -81,23 +84,29 @@ def cluster(
 
     if whole or len(rate) < _MIN_ITEMS:
         return _one(rate, n_trials, chance)
-    present, counted = np.isfinite(rate), np.isfinite(n_trials)
-    typical = np.median(n_trials[present & counted]) if (present & counted).any() else np.inf
-    if clusterer is None and typical < MIN_TRIALS_FOR_MEAN_SHIFT:
+    if clusterer is None and typical_trials(benchmark) < MIN_TRIALS_FOR_MEAN_SHIFT:
         return _one(rate, n_trials, chance)
 
     feature, rate, n_trials = _thin(rate, n_trials, rng)
-    labels = _mean_shift_labels(feature, clusterer)
+    labels = item_labels(feature, clusterer)
     names = np.unique(labels)
     if len(names) == 1:
         # One cluster uses all trials, so it is made from the benchmark and not from a half.
         return cluster(benchmark, rng, whole=True)
     kind = np.array([{-2: "zero", -1: "outliers"}.get(k, "cluster") for k in names.tolist()])
     membership = (labels[:, None] == names).astype(float)
-    return _measure("mean_shift", kind, membership, rate, n_trials, chance)
+    return measure("mean_shift", kind, membership, rate, n_trials, chance)
 
 
-def _mean_shift_labels(feature: np.ndarray, clusterer: object | None) -> np.ndarray:
+def typical_trials(benchmark: xr.Dataset) -> float:
+    """The median number of trials of an item and ladder model; inf where none is counted."""
+    ladder = ladder_of(benchmark)
+    rate, n_trials = ladder["rate"].values, ladder["n_trials"].values
+    counted = np.isfinite(rate) & np.isfinite(n_trials)
+    return float(np.median(n_trials[counted])) if counted.any() else np.inf
+
+
+def item_labels(feature: np.ndarray, clusterer: object | None) -> np.ndarray:
     """Labels (item,) of rates (item, model): 0, 1, .., -1 outlier, -2 no success on the ladder."""
     feature = _fill_along_ladder(feature)
     zero = ~(feature > 0).any(axis=1)
@@ -114,7 +123,7 @@ def _mean_shift_labels(feature: np.ndarray, clusterer: object | None) -> np.ndar
 
 def _one(rate: np.ndarray, n_trials: np.ndarray, chance: np.ndarray) -> Clusters:
     membership = np.ones((len(rate), 1))
-    return _measure("one_cluster", np.array(["cluster"]), membership, rate, n_trials, chance)
+    return measure("one_cluster", np.array(["cluster"]), membership, rate, n_trials, chance)
 
 
 def _thin(
@@ -148,7 +157,7 @@ def _fill_along_ladder(feature: np.ndarray) -> np.ndarray:
     return filled
 
 
-def _measure(
+def measure(
     route: str,
     kind: np.ndarray,
     membership: np.ndarray,
@@ -156,29 +165,18 @@ def _measure(
     n_trials: np.ndarray,
     chance: np.ndarray,
 ) -> Clusters:
-    """Rates and trials per cluster and model.
-
-    A rate is the mean of item rates, on n trials as in `cod_bayes.evidence.trials`.
-    """
-    total = np.zeros((3, membership.shape[1], rate.shape[1]))
-    for start in range(0, len(rate), _SLICE):
-        part = slice(start, start + _SLICE)
-        present = np.isfinite(rate[part])
-        inverse = 1 / np.where(present, n_trials[part], 1.0)
-        total += membership[part].T @ np.where(present, [present, rate[part], inverse], 0.0)
-    items, rates, inverse_trials = total
+    """Rates and trials per cluster and model, as in `cod_bayes.evidence.missing`."""
+    rates = rates_on_all(rate, n_trials, membership)
     with np.errstate(invalid="ignore", divide="ignore"):
         known = np.isfinite(chance)
         level = membership.T @ np.where(known, chance, 0.0) / (membership.T @ known.astype(float))
-        mean_rate = rates / items
-    trials = trials_of_mean(items, inverse_trials)
-    trials = np.where(np.isfinite(trials), trials, np.inf)
-    measured = items > 0
+    trials = np.where(np.isfinite(rates.trials), rates.trials, np.inf)
     return Clusters(
         route,
         kind,
         membership,
-        np.where(measured, mean_rate, np.nan),
-        np.where(measured, trials, 0.0),
+        rates.rate,
+        np.where(np.isfinite(rates.rate), trials, 0.0),
+        rates.doubt,
         level if known.any() else np.full(len(kind), np.nan),
     )

@@ -52,6 +52,12 @@ def add(commands: argparse._SubParsersAction) -> None:
         action="store_true",
         help="fit every benchmark as one cluster, in a third of the time",
     )
+    options.path(
+        parser,
+        "--clusters",
+        metavar="TABLE",
+        help="the items' clusters, of `cod-bayes clusters` on another ladder of these benchmarks",
+    )
     options.seed(parser)
     options.out_folder(parser, "forecast.csv, forecast.png, report.html, posterior.nc", "forecast")
     options.json(parser)
@@ -63,6 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     for compute in arguments.target_compute:
         if not 0 < compute < float("inf"):
             raise ValueError(f"expected --target-compute > 0 in FLOPs, got {compute}")
+    from cod_bayes.evidence.checks import check_targets
     from cod_bayes.evidence.record import read_table
     from cod_bayes.forecast.fitting import Interrupted, fit
     from cod_bayes.forecast.index import in_full
@@ -79,6 +86,8 @@ def run(arguments: argparse.Namespace) -> int:
             hold_out=arguments.hold_out,
             anchors=arguments.anchor,
         )
+        of_ladder = evidence.models.loc[list(evidence.ladder), "compute"]
+        check_targets(arguments.target_compute, of_ladder)  # refused before the work, not after
         in_full(indexes, list(evidence.benchmarks))  # refused before the work, not after
         try:
             fitted = fit(
@@ -87,6 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
                 random_seed=arguments.seed,
                 progressbar=not arguments.quiet,
                 preview=arguments.preview,
+                clusters=arguments.clusters,
                 **engine,
             )
         except Interrupted as stopped:

@@ -26,7 +26,7 @@ def path(parser: argparse.ArgumentParser, name: str, *, folder: bool = False, **
 
 
 def evidence(parser: argparse.ArgumentParser) -> None:
-    path(parser, "evidence", help=f"table of scores: {TABLES}")
+    path(parser, "evidence", help=f"table of scores: {TABLES}; or a folder")
 
 
 def posterior(parser: argparse.ArgumentParser) -> None:

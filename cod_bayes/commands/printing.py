@@ -95,6 +95,9 @@ def warnings_printed() -> Iterator[list[str]]:
             printed.append(str(warning.message))
 
 
+_ROUTES = {"mean_shift": "by mean_shift", "given": "as given"}
+
+
 def clustering_notes(fit: Fit) -> list[str]:
     """How each benchmark's items were grouped, a sentence each."""
     constant = fit.idata["constant_data"].to_dataset()
@@ -102,7 +105,7 @@ def clustering_notes(fit: Fit) -> list[str]:
     return [
         f"{name}: one cluster"
         if route == "one_cluster"
-        else f"{name}: {(of == name).sum()} clusters by {route}"
+        else f"{name}: {(of == name).sum()} clusters {_ROUTES[route]}"
         for name, route in zip(fit.benchmarks, constant["route"].values, strict=True)
     ]
 

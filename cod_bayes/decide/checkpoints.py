@@ -3,38 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from cod_bayes.evidence.files import read_columns
+from cod_bayes.evidence.files import TableSource, open_table
 from cod_bayes.evidence.rows import floats
 from cod_bayes.evidence.trials import trials_of_mean
 from cod_bayes.evidence.words import EvidenceError
 from cod_bayes.forecast.posterior import Fit, check_names
 
 _COUNTS = ["n_correct", "n_trials"]
+_ENOUGH = 0.95  # of the items: with fewer, a mean would be over easier or harder ones
 
 
-def read_checkpoints(table: pd.DataFrame | str | Path) -> pd.DataFrame:
+def read_checkpoints(source: TableSource, fit: Fit | None = None) -> pd.DataFrame:
     """Benchmark, compute (FLOPs), rate and trials (NaN unknown), sorted by compute.
 
     Args:
-        table: a DataFrame, or a .parquet, .csv, .tsv or .jsonl file. Columns benchmark, compute and
-            either n_correct and n_trials or score; one row per benchmark or per item. The rate of
-            a benchmark is the mean over its items, on n trials as in `cod_bayes.evidence.trials`.
+        source: a table, as `read_table` takes it. Columns benchmark, compute and either n_correct
+            and n_trials or score; one row per benchmark or per item. The rate of a benchmark is the
+            mean over its items, on n trials as in `cod_bayes.evidence.trials`.
             Other columns are ignored.
+        fit: where the table has a column item, its rows are those of the items that this fit
+            forecasts.
 
     Raises:
-        ValueError: a missing column, no rows, or a number that cannot be.
+        ValueError: a missing column, no rows, a number that cannot be, or a checkpoint that lacks
+            more than a few of the fit's items.
         FileNotFoundError: a missing file.
     """
-    table = read_columns(
-        table, text=["benchmark"], numbers=["compute", *_COUNTS, "score"], check=_check_columns
-    )
+    opened = open_table(source)
+    _check_columns(opened.columns)
+    table = opened.read(["benchmark", "item"], ["compute", *_COUNTS, "score"])
     if table.empty:
         raise EvidenceError("expected at least one checkpoint, got an empty table")
+    if fit is not None and "item" in table:
+        table = _of_the_items(table, fit)
     columns = _needed(list(table.columns))
     compute, *result = (floats(table[name]) for name in columns[1:])
     rate, trials = result[0], np.full(len(table), np.nan)
@@ -92,6 +97,32 @@ def with_planned(checkpoints: pd.DataFrame, planned: Sequence[float] | np.ndarra
 def ladder_trials(fit: Fit) -> pd.Series:
     """Trials of the largest ladder model on each benchmark; assumed ones where not counted."""
     return pd.Series(fit.idata["constant_data"]["trials"].values)
+
+
+def _of_the_items(table: pd.DataFrame, fit: Fit) -> pd.DataFrame:
+    """The rows of the items that the fit forecasts.
+
+    A benchmark that the fit knows by one score keeps all its rows.
+    """
+    kept = np.ones(len(table), dtype=bool)
+    benchmark, item = (table[key].astype(str).to_numpy() for key in ("benchmark", "item"))
+    known = fit.idata["items"].to_dataset()
+    for name in fit.benchmarks:
+        items = known["item"].values[known["benchmark_of_item"].values == name]
+        if len(items) < 2:
+            continue
+        of = benchmark == name
+        inside = of & np.isin(item, items)
+        kept &= inside | ~of
+        for compute in pd.unique(table.loc[of, "compute"]):
+            n = len(np.unique(item[inside & (table["compute"] == compute).to_numpy()]))
+            if n < _ENOUGH * len(items):
+                raise EvidenceError(
+                    f"the checkpoint of {compute:.4g} FLOPs has results on {n:,} of the "
+                    f"{len(items):,} items of {name} that the forecast is of: evaluate it on all "
+                    "of them, or leave out the column item if its items have other names"
+                )
+    return table[kept]
 
 
 def _needed(columns: Sequence[object]) -> list[str]:

@@ -142,7 +142,7 @@ def monitor(
             f"expected a finite lag and lag_sd >= 0 in decades, got {lag} and {lag_sd}"
         )
     fit = as_fit(fit)
-    measured = with_assumed_trials(fit, read_checkpoints(checkpoints))
+    measured = with_assumed_trials(fit, read_checkpoints(checkpoints, fit))
     moments = np.unique(measured["compute"])
     later = np.setdiff1d(np.asarray(planned, float), moments)
     if len(later) and not (later > moments[-1]).all():
@@ -189,7 +189,7 @@ def estimate_lag(
         ValueError: as `monitor`; fewer than two moments.
     """
     fit = as_fit(fit)
-    cells = with_assumed_trials(fit, read_checkpoints(reference))
+    cells = with_assumed_trials(fit, read_checkpoints(reference, fit))
     final = cells["compute"].max()
     if cells["compute"].nunique() < 2:
         raise ValueError(

@@ -5,9 +5,10 @@ For every benchmark and family of an evidence, models ordered by compute, C_1 < 
     problem k:  forecast the score of model n - k from models 1 .. n - k - 1      k = 0 .. K - 1
 
 (a rolling origin: models larger than the target are left out), as long as three different computes
-remain below the target. Anchors and models of unknown compute take no part; targets with results
-are models like the others. The score is the mean rate over the items that the target answered, and
-only these items are forecast. Benchmarks with the same target make one problem.
+remain below the target. Models of unknown compute take no part; targets with results are models
+like the others. Anchors stay what they are, for the methods that map a subset to the benchmark: the
+Bayesian models and `cod_point`. The score is the mean rate over the items that the target answered,
+and only these items are forecast. Benchmarks with the same target make one problem.
 """
 
 from __future__ import annotations
@@ -109,11 +110,11 @@ def _problem(table: pd.DataFrame, target: str, benchmarks: list[str]) -> Problem
     first = table[of_target].iloc[0]
     family, compute = str(first["family"]), first["compute"]
     answered = pd.MultiIndex.from_frame(table.loc[of_target, ["benchmark", "item"]])
-    kept = (table["family"] == family) & (table["role"] != "anchor")
-    kept &= of_target | (table["compute"] < compute)
+    is_anchor = table["role"] == "anchor"
+    kept = (table["family"] == family) & (of_target | (table["compute"] < compute)) | is_anchor
     kept &= table["benchmark"].isin(benchmarks)
     kept &= pd.MultiIndex.from_frame(table[["benchmark", "item"]]).isin(answered)
-    role = np.where(of_target, "target", "ladder")
+    role = np.where(of_target, "target", np.where(is_anchor, "anchor", "ladder"))
     with warnings.catch_warnings():  # reading the whole evidence has given these warnings already
         warnings.simplefilter("ignore")
         evidence = read_table(table.assign(role=role)[kept])

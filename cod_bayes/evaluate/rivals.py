@@ -36,8 +36,8 @@ import xarray as xr
 
 from cod_bayes.evaluate.bootstrap import Array, Family, bootstrap, grid
 from cod_bayes.evaluate.point import cluster_and_forecast
+from cod_bayes.evidence.missing import rates_on_all
 from cod_bayes.evidence.record import ladder_of
-from cod_bayes.evidence.trials import trials_of_mean
 
 Rival = Callable[[xr.Dataset, Array, np.random.Generator, int], Array]
 
@@ -78,20 +78,15 @@ class Series:
 def series(dataset: xr.Dataset, models: int = 3) -> Series:
     """The benchmark-mean series of the ladder models.
 
-    Means are over the items that all ladder models share, when those are at least half of all, and
-    otherwise over whatever each model answered.
+    Means are over all items, as in `cod_bayes.evidence.missing` where a model lacks some.
 
     Raises:
         NotApplicable: fewer than `models` ladder models of distinct compute.
     """
     ladder = ladder_of(dataset).sortby("compute")
     rate = ladder["rate"].transpose("item", "model").values
-    known = np.isfinite(rate)
-    shared = known.all(axis=1)
-    if 2 * shared.sum() >= len(shared):
-        known = known & shared[:, None]
-    answered = known.any(axis=0)
-    ladder, rate, known = ladder.isel(model=answered), rate[:, answered], known[:, answered]
+    answered = np.isfinite(rate).any(axis=0)
+    ladder, rate = ladder.isel(model=answered), rate[:, answered]
 
     compute = ladder["compute"].values.astype(float)
     if len(np.unique(compute)) < models:
@@ -99,14 +94,14 @@ def series(dataset: xr.Dataset, models: int = 3) -> Series:
             f"expected at least {models} ladder models of distinct compute, "
             f"got {len(np.unique(compute))}; add models to the ladder"
         )
-    used = known.any(axis=1)
+    used = np.isfinite(rate).any(axis=1)
     chance = dataset["chance"].values[used] if "chance" in dataset.coords else np.array(np.nan)
     n_trials = ladder["n_trials"].transpose("item", "model").values
-    inverse = (known / np.where(known, n_trials, 1.0)).sum(axis=0)
+    rates = rates_on_all(rate[used], n_trials[used], np.ones((int(used.sum()), 1)))
     return Series(
         compute=compute,
-        score=np.where(known, rate, 0).sum(axis=0) / known.sum(axis=0),
-        trials=float(np.median(trials_of_mean(known.sum(axis=0), inverse))),
+        score=rates.rate[0],
+        trials=float(np.median(rates.trials[0])),
         chance=float(chance.mean()) if np.isfinite(chance).all() else 0.0,
         loss=ladder["loss"].values.astype(float)
         if "loss" in ladder.coords

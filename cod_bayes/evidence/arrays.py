@@ -1,13 +1,12 @@
-"""From rows to arrays: the roles of models, the result of each row, one Dataset per benchmark."""
+"""From rows to arrays: the roles of models, one Dataset per benchmark."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from cod_bayes.evidence.columns import KEYS, MODEL_NUMBERS, RESULTS, ROLES
+from cod_bayes.evidence.columns import KEYS, MODEL_NUMBERS, ROLES
 from cod_bayes.evidence.rows import Rows, code_type, range_by_group
 from cod_bayes.evidence.words import (
     EvidenceError,
@@ -19,7 +18,7 @@ from cod_bayes.evidence.words import (
     which_match,
 )
 
-__all__ = ["choose_models", "datasets_of", "models_of", "with_results"]
+__all__ = ["choose_models", "datasets_of", "models_of"]
 
 
 def choose_models(
@@ -68,84 +67,6 @@ def choose_models(
         )
     roles = pd.DataFrame({"role": role, "family": family}, index=pd.Index(names, name="model"))
     return rows.keep(kept[rows.codes["model"]]), roles
-
-
-def with_results(rows: Rows, findings: Findings) -> Rows:
-    """The rows with a result. Columns rate and trials replace their counts and scores.
-
-    trials NaN = no trial count.
-    """
-    k, n, score = (rows.number(column) for column in RESULTS)
-    _refuse_impossible(rows, k, n, score)
-    n = np.rint(n)
-    if scored := "score" in rows.table:
-        score = np.clip(score, 0.0, 1.0)
-    counted = ~np.isnan(k) & ~np.isnan(n)
-    whole = np.abs(k - np.rint(k)) <= 1e-6
-    k = np.where(whole, np.rint(k), k)
-    # An array takes a number per row, so none is made without need.
-    if scored and (differ := counted & (np.abs(score - k / n) > 0.01)).any():
-        findings.note(
-            f"{count(differ, 'row')} where score is not n_correct / n_trials: the counts are used."
-        )
-
-    code, names = rows.codes["benchmark"], rows.names["benchmark"]
-    partial = np.zeros(len(names), dtype=bool)  # benchmarks that give partial credit
-    has_count = counted
-    if (broken := counted & ~whole).any():
-        partial[code[broken]] = True
-        items = rows.cells("benchmark", "item")
-        has_count = counted & ~np.isin(items, items[broken])
-        findings.warn(
-            f"n_correct is not whole on {some(names[partial])} (items "
-            f"{some(rows.names['item'][np.unique(rows.codes['item'][broken])])}): partial credit, "
-            "all results of these items are taken as rates without trial count."
-        )
-    # A score with trials is a count unless the benchmark gives partial credit anywhere.
-    implied = ~counted & ~np.isnan(score) & ~np.isnan(n)
-    if implied.any():
-        partial[code[implied & (np.abs(score * n - np.rint(score * n)) > 1e-6 * n)]] = True
-        uncounted = implied & partial[code]
-        if uncounted.any():
-            findings.note(
-                f"score * n_trials is not whole on {some(names[np.unique(code[uncounted])])}: "
-                "taken as rates without trial count."
-            )
-        whole = implied & ~uncounted
-        score = np.where(whole, np.rint(score * n) / n, score)
-        has_count = has_count | whole
-    rate = k / n
-    np.clip(rate, 0.0, 1.0, out=rate)
-    np.copyto(rate, score, where=~counted)
-    rate += 0.0  # no negative zeros
-    trials = np.where(has_count, n, np.nan)
-    del k, n, score
-    present = ~np.isnan(rate)
-    if not present.any():
-        raise EvidenceError("no row has a result: expected n_correct and n_trials, or score")
-    if not present.all():
-        findings.note(f"{count(~present, 'row')} without a result taken as missing.")
-    table = rows.table.drop(columns=list(RESULTS), errors="ignore")
-    return replace(rows, table=table.assign(rate=rate, trials=trials)).keep(present)
-
-
-def _refuse_impossible(rows: Rows, k: np.ndarray, n: np.ndarray, score: np.ndarray) -> None:
-    """Refuse n_correct k, n_trials n and scores that cannot be, each (row,), NaN where missing."""
-    rows.refuse(k < 0, "n_correct is negative", k)
-    rows.refuse(n < 0, "n_trials is negative", n)
-    rows.refuse(n < 1e-6, "n_trials = 0: leave out rows without a trial", k, n)
-    rows.refuse(np.abs(n - np.rint(n)) > 1e-6, "n_trials must be a whole number", n)
-    rows.refuse(n > 1e15, "n_trials is no plausible count (over 1e15)", n)
-    rows.refuse(k > n + 1e-6, "n_correct > n_trials", k, n)
-    if (bad := (score < -1e-9) | (score > 1 + 1e-9)).any():
-        percent = score[bad].min() >= 0 and score[bad].max() <= 100
-        hint = " (these look like percent: divide by 100)" if percent else ""
-        rows.refuse(bad, f"score must be in [0, 1]{hint}", score)
-    rows.refuse(
-        ~np.isnan(k) & np.isnan(n) & np.isnan(score),
-        "n_correct without n_trials: add n_trials (1 for one greedy answer)",
-        k,
-    )
 
 
 def models_of(rows: Rows, roles: pd.DataFrame, findings: Findings) -> pd.DataFrame:

@@ -3,10 +3,17 @@
 import numpy as np
 import pandas as pd
 import xarray as xr
+from numpy.typing import ArrayLike
 
+from cod_bayes.evidence.missing import rates_on_all
 from cod_bayes.evidence.words import EvidenceError, Findings, count, shorten, some
 
-__all__ = ["drop_items", "examine", "on_ladder"]
+__all__ = ["check_targets", "drop_items", "examine", "on_ladder"]
+
+_RARE = 2 / 3  # share of the ladder that may lack an item
+_FEW = 0.05  # share of the items that a model may lack, where its score hardly moves,
+_MOVED = 0.01  # without being named
+_FARTHEST = 6.0  # decades from the ladder: a target beyond has its compute in another unit
 
 
 def on_ladder(data: xr.Dataset) -> np.ndarray:
@@ -14,21 +21,40 @@ def on_ladder(data: xr.Dataset) -> np.ndarray:
     return data["role"].values == "ladder"
 
 
+def check_targets(compute: ArrayLike, ladder: ArrayLike) -> None:
+    """Refuse computes of targets that cannot be, or are in another unit than the ladder's.
+
+    compute: of targets; ladder: of its models; FLOPs.
+    """
+    targets, models = np.atleast_1d(np.asarray(compute, float)), np.asarray(ladder, float)
+    if not (np.isfinite(targets).all() and (targets > 0).all()):
+        raise ValueError(f"expected compute > 0 in FLOPs, got {targets.tolist()}")
+    low, high = models.min(), models.max()
+    away = np.maximum(np.log10(targets) - np.log10(high), np.log10(low) - np.log10(targets))
+    if (far := away > _FARTHEST + 1e-9).any():
+        target = float(targets[far][0])
+        raise ValueError(
+            f"expected a target compute in the unit of the ladder ({low:.3g} to {high:.3g}), got "
+            f"{target:.3g}, {away[far][0]:.0f} decades {'above' if target > high else 'below'} it: "
+            "give it in FLOPs (1 PFLOP/s-day is 8.64e19)"
+        )
+
+
 def drop_items(datasets: dict[str, xr.Dataset], findings: Findings) -> dict[str, xr.Dataset]:
-    """Drop the items that more than half of a benchmark's ladder models lack, or with chance 1."""
+    """Drop the items that more than two thirds of the ladder models lack, or with chance 1."""
     certain_items: list[str] = []
     rare_items: list[str] = []
-    missing_cells, sparse_models, kept = [], [], {}
+    lost_models, kept = [], {}
     for name, data in datasets.items():
         present = data["rate"].notnull().values
         ladder = on_ladder(data)
         certain = data["chance"].values == 1
         rare = np.zeros(len(present), dtype=bool)
         if ladder.any():
-            rare = (~present[:, ladder]).mean(axis=1) > 0.5
+            rare = (~present[:, ladder]).mean(axis=1) > _RARE
         if (dropped := rare | certain).all():
             raise EvidenceError(
-                f"no item of benchmark {shorten(name)!r} has results from half of its "
+                f"no item of benchmark {shorten(name)!r} has results from a third of its "
                 f"{int(ladder.sum())} ladder models (and a chance below 1): check that all models "
                 "use the same item names"
             )
@@ -37,23 +63,68 @@ def drop_items(datasets: dict[str, xr.Dataset], findings: Findings) -> dict[str,
                 if which.any():
                     examples = some(data["item"].values[which])
                     lines.append(f"{name}: {count(which, 'item')} ({examples})")
-            models = np.flatnonzero(present[~dropped].any(axis=0))
-            data = data.isel(item=np.flatnonzero(~dropped), model=models)
-            present, ladder = present[~dropped][:, models], ladder[models]
-        if not present.all():
-            missing_cells.append(f"{name}: {count(~present, 'cell')} of {present.size:,}")
-            sparse = ladder & (present.mean(axis=0) < 0.5)
-            sparse_models += [f"{m} on {name}" for m in data["model"].values[sparse]]
+            models = present[~dropped].any(axis=0)
+            lost_models += [f"{m} on {name}" for m in data["model"].values[~models]]
+            data = data.isel(item=np.flatnonzero(~dropped), model=np.flatnonzero(models))
         kept[name] = data
     for lines, sentence in (
         (certain_items, "Items with chance 1 measure nothing and are dropped. {}."),
-        (rare_items, "Items that more than half of the ladder lacks are dropped. {}."),
-        (missing_cells, "Missing cells are kept as missing. {}."),
-        (sparse_models, "Ladder models with results on fewer than half of the items: {}."),
+        (
+            rare_items,
+            "Items that over two thirds of the ladder lack are dropped; the forecast is of the "
+            "others. {}.",
+        ),
+        (
+            lost_models,
+            "Models without a result on the items that remain are left out: {}; check that all "
+            "models use the same item names.",
+        ),
     ):
         if lines:
             findings.warn(sentence.format(some(lines)))
+    _say_what_is_missing(kept, findings)
     return kept
+
+
+def _say_what_is_missing(datasets: dict[str, xr.Dataset], findings: Findings) -> None:
+    """Which models lack how many items, and what that does to their scores."""
+    few: list[str] = []
+    completed: list[str] = []
+    own_items: list[str] = []
+    for name, data in datasets.items():
+        rate = data["rate"].values
+        lacking = np.isnan(rate).sum(axis=0)
+        if not lacking.any():
+            continue
+        own = np.nanmean(rate, axis=0)
+        every_item = np.ones((len(rate), 1))
+        full = rates_on_all(rate, data["n_trials"].values, every_item, on_ladder(data)).rate[0]
+        grave = (lacking > _FEW * len(rate)) | (np.abs(full - own) > _MOVED)
+        for j in np.flatnonzero((lacking > 0) & grave):
+            model, target = data["model"].values[j], data["role"].values[j] == "target"
+            (own_items if target else completed).append(
+                f"{model} lacks {lacking[j]:,} of {count(len(rate), 'item')} of {name} "
+                f"({100 * own[j]:.1f} % on its own, some {100 * full[j]:.1f} % on all)"
+            )
+        if len(slight := np.flatnonzero((lacking > 0) & ~grave)):
+            models = some(f"{data['model'].values[j]} {lacking[j]:,}" for j in slight)
+            cells = count(lacking[slight].sum(), "cell")
+            few.append(f"{name}: {cells} of {rate.size:,} ({models})")
+    for lines, sentence in (
+        (
+            completed,
+            "Models that lack items are given a score on all items, from how the other ladder "
+            "models score on those items: {}.",
+        ),
+        (
+            own_items,
+            "The results of targets that lack items are over their own items, the forecast is over "
+            "all: {}.",
+        ),
+        (few, "A few cells are missing. {}."),
+    ):
+        if lines:
+            findings.warn(sentence.format(some(lines)))
 
 
 def examine(models: pd.DataFrame, datasets: dict[str, xr.Dataset], findings: Findings) -> None:
@@ -130,6 +201,12 @@ def _examine_compute(
             f"{name} ({some(families)})",
         )
     largest = model[on_ladder(data)][-1]
+    targets = (data["role"].values == "target") & np.isfinite(data["compute"].values)
+    away = np.log10(data["compute"].values[targets]) - np.log10(compute[-1])
+    doubts.add(
+        "A target has over 6 decades more compute than the ladder: check the unit of {}.",
+        *model[targets][away > _FARTHEST],
+    )
     inside = (data["role"].values == "target") & (data["compute"].values <= compute[-1])
     doubts.add(
         "Target inside the ladder: {}.",

@@ -4,14 +4,34 @@ from collections.abc import Sequence
 
 from cod_bayes.evidence.words import EvidenceError, Findings, some
 
-__all__ = ["KEYS", "KNOWN", "MODEL_NUMBERS", "NUMBERS", "RESULTS", "ROLES", "TEXT", "check_columns"]
+__all__ = [
+    "AMOUNTS",
+    "COUNTS",
+    "KEYS",
+    "KNOWN",
+    "MODEL_NUMBERS",
+    "MODEL_TEXT",
+    "NUMBERS",
+    "RATES",
+    "RESULTS",
+    "ROLES",
+    "STDERRS",
+    "TEXT",
+    "check_columns",
+    "check_wide_columns",
+    "resembles",
+]
 
 ROLES = ("ladder", "anchor", "target")
 
 KEYS = ("benchmark", "item", "model")
-TEXT = (*KEYS, "family", "subset", "role")
+MODEL_TEXT = ("family", "role")
+TEXT = (*KEYS, *MODEL_TEXT, "subset")
 MODEL_NUMBERS = ("params", "tokens", "step")
-RESULTS = ("n_correct", "n_trials", "score")
+RESULTS = ("n_correct", "n_trials", "score", "stderr")
+COUNTS = ("n_correct", "n_trials", "step")
+AMOUNTS = ("compute", "params", "tokens")
+RATES = ("score", "stderr", "chance")
 NUMBERS = ("compute", *MODEL_NUMBERS, *RESULTS, "chance", "loss")
 KNOWN = (*TEXT, *NUMBERS)
 
@@ -35,51 +55,74 @@ _NEAR_MISSES = {
     "loss": "val_loss validation_loss",
     "role": "roles",
 }
+# Names that other tools give to the standard error of a score. They are read as they are.
+STDERRS = ("stderr", "acc_stderr", "score_stderr", "std_err", "standard_error", "se")
 
 
 def check_columns(columns: Sequence[object], findings: Findings) -> None:
     """Refuse a table that lacks a required column; note the columns that are not used."""
     names = [str(c) for c in columns]
     present = set(names)
-    if twice := sorted(n for n in present if n in KNOWN and names.count(n) > 1):
-        raise EvidenceError(f"column {some(twice)} appears twice: keep one of each name")
-    unused = [n for n in names if n not in KNOWN]
-
-    def hints(wanted: set[str]) -> list[str]:
-        sentences = []
-        for name in unused:
-            if like := [repr(k) for k in _resembles(name) if k in wanted]:
-                sentences.append(f"column {name!r} looks like {' or '.join(like)}: rename it")
-        return sentences
-
-    def require(satisfied: bool, what: str, wanted: set[str]) -> None:
-        if not satisfied:
-            hint = "; ".join(hints(wanted)) or (
-                f"the columns are {some(names, 20) or 'none at all'}"
-            )
-            raise EvidenceError(f"the table has no {what}; {hint}")
-
-    for key in KEYS:
-        require(key in present, f"column {key!r}", {key})
-    require(
-        "compute" in present or {"params", "tokens"} <= present,
-        "column 'compute' (training FLOPs; or 'params' and 'tokens')",
-        {"compute", "params", "tokens"} - present,
-    )
+    _refuse_twice(names)
+    for key in ("benchmark", "model", "item"):
+        # Without items, a row is the score of a whole benchmark.
+        if key != "item" or _hints(names, {key}):
+            _require(key in present, f"column {key!r}", names, {key})
+    _require_compute(names)
     if "n_correct" in present and "n_trials" not in present:
         add = "the table has n_correct but no n_trials; add n_trials (1 for one greedy answer)"
-        raise EvidenceError("; ".join([add, *hints({"n_trials"})]))
-    require(
+        raise EvidenceError("; ".join([add, *_hints(names, {"n_trials"})]))
+    _require(
         "score" in present or "n_correct" in present,
         "results: expected columns 'n_correct' and 'n_trials', or 'score'",
+        names,
         {"n_correct", "n_trials", "score"} - present,
     )
-    if unused:
-        asides = [f"{n} (like {' or '.join(k)}?)" if (k := _resembles(n)) else n for n in unused]
+    if unused := [n for n in names if n not in KNOWN]:
+        asides = [f"{n} (like {' or '.join(k)}?)" if (k := resembles(n)) else n for n in unused]
         findings.note(f"Columns not used: {some((a or '(no name)' for a in asides), 20)}.")
 
 
-def _resembles(name: str) -> list[str]:
+def check_wide_columns(columns: Sequence[object]) -> None:
+    """Refuse a table of one row per model that lacks a required column."""
+    names = [str(c) for c in columns]
+    _refuse_twice(names)
+    _require("model" in names, "column 'model'", names, {"model"})
+    _require_compute(names)
+
+
+def _refuse_twice(names: Sequence[str]) -> None:
+    if twice := sorted(n for n in {*names} if n in KNOWN and names.count(n) > 1):
+        raise EvidenceError(f"column {some(twice)} appears twice: keep one of each name")
+
+
+def _require_compute(names: Sequence[str]) -> None:
+    _require(
+        "compute" in names or {"params", "tokens"} <= {*names},
+        "column 'compute' (training FLOPs; or 'params' and 'tokens')",
+        names,
+        {"compute", "params", "tokens"} - {*names},
+    )
+
+
+def _require(satisfied: bool, what: str, names: Sequence[str], wanted: set[str]) -> None:
+    if not satisfied:
+        hint = "; ".join(_hints(names, wanted)) or (
+            f"the columns are {some(names, 20) or 'none at all'}"
+        )
+        raise EvidenceError(f"the table has no {what}; {hint}")
+
+
+def _hints(names: Sequence[str], wanted: set[str]) -> list[str]:
+    """Which unknown columns look like one that is wanted."""
+    sentences = []
+    for name in names:
+        if name not in KNOWN and (like := [repr(k) for k in resembles(name) if k in wanted]):
+            sentences.append(f"column {name!r} looks like {' or '.join(like)}: rename it")
+    return sentences
+
+
+def resembles(name: str) -> list[str]:
     """The known columns that the name is close to."""
     plain = name.strip().lower().replace(" ", "_").replace("-", "_")
     return [k for k in KNOWN if plain == k or plain in _NEAR_MISSES.get(k, "").split()]

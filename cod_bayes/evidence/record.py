@@ -7,14 +7,18 @@ For model j, item i, the evidence is a pass rate and the number of trials behind
 
 It is read from a tidy table, one row per model and item:
 
-    required   benchmark, item, model
+    required   benchmark, model
                compute             or params and tokens (C = 6 N D is then assumed, aloud)
-               n_correct, n_trials and/or score (a rate in [0, 1])
-    optional   family, subset, role, chance, loss, params, tokens, step
+               n_correct, n_trials and/or score (a rate; percent are divided by 100, aloud)
+    optional   item, family, subset, role, chance, loss, params, tokens, step, stderr
+
+or from a wide one, a row per model and a column per benchmark (`cod_bayes.evidence.wide`). Without
+items, a row is the score of a benchmark. Numbers may be written as in `cod_bayes.evidence.amounts`.
 
 Item names are unique within a benchmark only. Where a row has both counts and a score, the counts
-win. A row with neither is a missing cell. Partial credit is a rate without trial count (n_trials
-NaN), like a score without `n_trials`:
+win. A score with a standard error and no count has n = p (1 - p) / stderr^2 trials; scores of 0 and
+1 only, of several items, are single answers; behind other scores the model assumes its trials. A
+row without a result is a missing cell. Partial credit is a rate without trial count (n_trials NaN):
 
     an n_correct that is not whole     makes all results of that item partial credit
     a score * n_trials that is not     makes all such scores of that benchmark partial credit,
@@ -24,10 +28,11 @@ Roles: "ladder" models are fitted (the default), an "anchor" shows only how the 
 relates to the whole benchmark (COD section 4.4) and needs no compute, a "target" is the model to
 forecast. Results of a target in the table score the forecast; they never enter it.
 
-Items that more than half of a benchmark's ladder models lack are dropped, and so are items whose
-chance level is 1. Where models give an item different chance levels, their median is taken.
-`Evidence.notes` says what was assumed or repaired. What can change a forecast is an
-`EvidenceWarning` too. What cannot be repaired is an `EvidenceError` that names the rows.
+Items that more than two thirds of the ladder models lack are dropped, and so are items whose
+chance level is 1. A model that lacks others is scored on all items by how hard the other models
+find them (`cod_bayes.evidence.missing`). Where models give an item different chance levels, their
+median is taken. `Evidence.notes` says what was assumed or repaired. What can change a forecast is
+an `EvidenceWarning` too. What cannot be repaired is an `EvidenceError` that names the rows.
 """
 
 import hashlib
@@ -35,17 +40,18 @@ import json
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from cod_bayes.evidence.arrays import choose_models, datasets_of, models_of, with_results
+from cod_bayes.evidence.arrays import choose_models, datasets_of, models_of
 from cod_bayes.evidence.checks import drop_items, examine, on_ladder
-from cod_bayes.evidence.columns import MODEL_NUMBERS, NUMBERS, ROLES, TEXT, check_columns
-from cod_bayes.evidence.files import read_columns
+from cod_bayes.evidence.columns import MODEL_NUMBERS, ROLES
+from cod_bayes.evidence.files import TableSource
+from cod_bayes.evidence.results import with_results
 from cod_bayes.evidence.rows import rows_of
+from cod_bayes.evidence.wide import read_tidy
 from cod_bayes.evidence.words import (
     EvidenceError,
     EvidenceWarning,
@@ -177,26 +183,30 @@ class Evidence:
                 for variable in ("rate", "n_trials")
             )
             i, j = np.nonzero(~np.isnan(rate))
-            tables.append(
-                pd.DataFrame(
-                    {
-                        "benchmark": name,
-                        "subset": data["subset"].values[i],
-                        "item": data["item"].values[i],
-                        "model": data["model"].values[j],
-                        "n_correct": np.rint(rate[i, j] * trials[i, j]),
-                        "n_trials": trials[i, j],
-                        "score": rate[i, j],
-                        "chance": data["chance"].values[i],
-                        "loss": data["loss"].values[j],
-                    }
-                )
+            rate, n = rate[i, j], trials[i, j]
+            # Trials solved from a standard error are no counts: it gives them again.
+            solved = (np.abs(n - np.rint(n)) > 1e-6) | (np.abs(rate * n - np.rint(rate * n)) > 1e-6)
+            table = pd.DataFrame(
+                {
+                    "benchmark": name,
+                    "subset": data["subset"].values[i],
+                    "item": data["item"].values[i],
+                    "model": data["model"].values[j],
+                    "n_correct": np.where(solved, np.nan, np.rint(rate * n)),
+                    "n_trials": np.where(solved, np.nan, n),
+                    "score": rate,
+                    "chance": data["chance"].values[i],
+                    "loss": data["loss"].values[j],
+                }
             )
+            if solved.any():
+                table["stderr"] = np.where(solved, np.sqrt(rate * (1 - rate) / n), np.nan)
+            tables.append(table)
         return pd.concat(tables, ignore_index=True).join(self.models, on="model")
 
 
 def read_table(
-    source: str | Path | pd.DataFrame,
+    source: TableSource,
     *,
     benchmarks: Sequence[str] | None = None,
     families: Sequence[str] | None = None,
@@ -204,9 +214,10 @@ def read_table(
     hold_out: Sequence[str] = (),
     anchors: Sequence[str] = (),
 ) -> Evidence:
-    """Read a tidy table (columns: see the module) into checked evidence.
+    """Read a table (columns: see the module) into checked evidence.
 
-    source      a DataFrame, or a file whose suffix is .parquet, .csv, .tsv or .jsonl
+    source      a file whose suffix is .parquet, .csv, .tsv or .jsonl, a folder of such files, or a
+                data frame of pandas, Polars, PyArrow or another library that narwhals knows
     benchmarks  keep these benchmarks
     families    keep the models of these families, whatever their role
     hold_out    models that become targets
@@ -221,7 +232,7 @@ def read_table(
     """
     findings = Findings()
     with np.errstate(all="ignore"):  # absurd numbers are for the checks to judge
-        table = read_columns(source, TEXT, NUMBERS, lambda names: check_columns(names, findings))
+        table = read_tidy(source, findings)
         rows = rows_of(table)
         del table  # the rows hold what is needed of it
         if benchmarks is not None:

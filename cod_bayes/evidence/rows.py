@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from cod_bayes.evidence.amounts import number_of
 from cod_bayes.evidence.columns import KEYS
 from cod_bayes.evidence.words import EvidenceError, count, has_control, shorten, which_match
 
@@ -86,6 +87,10 @@ class Rows:
         known = raw.notna().to_numpy(dtype=bool)
         values = floats(raw)
         unparsed = known & np.isnan(values)
+        if unparsed.any():
+            values = np.array(values)
+            values[unparsed] = _written(raw[unparsed], column)
+            unparsed = known & np.isnan(values)
         if unparsed.any():
             examples = self.show(unparsed, raw.to_numpy(dtype=object))
             raise EvidenceError(f"{column} must be a number, got {examples}")
@@ -186,6 +191,12 @@ def floats(raw: pd.Series) -> np.ndarray:
         return none if kind.is_complex_dtype(parsed) else parsed.to_numpy(float, na_value=np.nan)
     except (TypeError, OverflowError):  # lists; integers beyond any float
         return pd.to_numeric(raw.astype(str), errors="coerce").to_numpy(float, na_value=np.nan)
+
+
+def _written(raw: pd.Series, column: str) -> np.ndarray:
+    """The numbers of texts such as "2.8B" or "1,319" (row,); NaN for what is none."""
+    codes, texts = pd.factorize(raw.map(str))
+    return np.array([number_of(text, column) for text in texts], dtype=float)[codes]
 
 
 def _codes_and_names(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:

@@ -20,7 +20,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from cod_bayes.evidence.record import Evidence, read_table
+from cod_bayes.evidence.files import TableSource
+from cod_bayes.evidence.record import Evidence, EvidenceWarning, read_table
+from cod_bayes.forecast.anchors import anchor_doubts
 from cod_bayes.forecast.groups import add_items, constant_data, observed_data
 from cod_bayes.forecast.posterior import FORMAT, WHOLE, Fit
 from cod_bayes.model.ladder import LadderData, ladder_data
@@ -63,6 +65,7 @@ def fit(
     progressbar: bool = True,
     clusterer: object | None = None,
     preview: bool = False,
+    clusters: TableSource | None = None,
 ) -> Fit:
     """Cluster, sample and check.
 
@@ -81,6 +84,8 @@ def fit(
         clusterer: any scikit-learn clusterer in place of the default route.
         preview: the posterior of whole benchmarks alone. The same model and the same checks in a
             third of the time; there are no clusters to look at.
+        clusters: the items' clusters where they are known from another ladder, a table as
+            `label_items` makes it. Benchmarks that it does not know take the default route.
 
     Raises:
         EvidenceError, SpecError, ModelError: before anything is sampled.
@@ -97,7 +102,7 @@ def fit(
     check_engine(engine, spec, builder is not None)
     if not isinstance(evidence, Evidence):
         evidence = read_table(evidence)
-    clusters, whole = clustered(evidence, random_seed, clusterer, preview)
+    groups, whole = clustered(evidence, random_seed, clusterer, preview, clusters)
     sampled = partial(
         _sampled,
         spec,
@@ -112,8 +117,8 @@ def fit(
     )
     # Several threads would round sums differently, and the draws would depend on their number.
     with threadpool_limits(1, user_api="blas"):
-        tree, interrupted = sampled(clusters)
-        several = [name for name, groups in clusters.items() if len(groups.kind) > 1]
+        tree, interrupted = sampled(groups)
+        several = [name for name, of in groups.items() if len(of.kind) > 1]
         if not interrupted and several:
             tree.attrs["forecast_of"] = "mean of two posteriors: this one and that of group 'whole'"
             try:
@@ -122,7 +127,7 @@ def fit(
                 failed = json.loads(tree.attrs["failed_checks"])
                 tree.attrs["failed_checks"] = json.dumps([f"interrupted before {WHOLE}", *failed])
                 interrupted = True
-    fitted = Fit(tree, clusters)
+    fitted = Fit(tree, groups)
     if fitted.failed_checks and not interrupted:
         warnings.warn(
             f"the posterior is not to be trusted yet: {', '.join(fitted.failed_checks)}; "
@@ -132,6 +137,8 @@ def fit(
         )
     if interrupted:
         raise Interrupted(fitted)
+    for sentence in anchor_doubts(fitted):
+        warnings.warn(sentence, EvidenceWarning, stacklevel=2)
     return fitted
 
 
@@ -163,16 +170,32 @@ def build_model(
 
 
 def clustered(
-    evidence: Evidence, random_seed: int, clusterer: object | None = None, preview: bool = False
+    evidence: Evidence,
+    random_seed: int,
+    clusterer: object | None = None,
+    preview: bool = False,
+    given: TableSource | None = None,
 ) -> tuple[dict[str, Clusters], dict[str, Clusters]]:
-    """Each benchmark's clusters, and each benchmark as one cluster; preview: the second twice."""
+    """Each benchmark's clusters, and each benchmark as one cluster; preview: the second twice.
+
+    given: a table of the items' clusters.
+    """
     from threadpoolctl import threadpool_limits
 
     from cod_bayes.clustering.clusters import cluster
+    from cod_bayes.clustering.labels import by_labels, given_labels
+
+    labels = {} if given is None else given_labels(given, evidence)
 
     rng = np.random.default_rng(random_seed)
     seeds = rng.spawn(len(evidence.benchmarks))
-    of_one = partial(cluster, clusterer=clusterer)
+
+    def of_one(name: str, seed: np.random.Generator) -> Clusters:
+        benchmark = evidence.benchmarks[name]
+        if name in labels:
+            return by_labels(benchmark, labels[name])
+        return cluster(benchmark, seed, clusterer)
+
     with threadpool_limits(1, user_api="blas"):
         # First, because it copies all cells, and clusters of a million items are large.
         whole = {name: cluster(of, rng, whole=True) for name, of in evidence.benchmarks.items()}
@@ -183,7 +206,7 @@ def clustered(
         if not preview:
             with ThreadPoolExecutor(at_once) as pool:
                 run = map if at_once == 1 else pool.map
-                results = run(of_one, evidence.benchmarks.values(), seeds)
+                results = run(of_one, evidence.benchmarks, seeds)
                 import_module("cod_bayes.sampling.nuts")  # takes seconds, while threads work
                 clusters = dict(zip(evidence.benchmarks, results, strict=True))
         import_module("cod_bayes.sampling.nuts")  # loads another BLAS, before it is limited again

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from cod_bayes.evidence.missing import rates_on_all
 from cod_bayes.evidence.record import Evidence, ladder_of
-from cod_bayes.evidence.trials import trials_of_mean
 from cod_bayes.forecast.curves import Curves
 from cod_bayes.model.ladder import LadderData
 
@@ -31,11 +31,11 @@ def constant_data(
     for b, name in enumerate(ladder.benchmark):
         models = ladder_of(evidence.benchmarks[name])
         at = [ladder.model.index(m) for m in models["model"].values]
-        score[b, at] = models["rate"].mean("item").values
-        largest = models.isel(model=-1)
-        present = np.isfinite(largest["rate"].values)
-        inverse = (1 / largest["n_trials"].values[present]).sum()
-        total = float(trials_of_mean(present.sum(), inverse))
+        rate, n_trials = models["rate"].values, models["n_trials"].values
+        rates = rates_on_all(rate, n_trials, np.ones((len(rate), 1)))
+        score[b, at] = rates.rate[0]
+        # As many as if the largest model had all items: the target will.
+        total = rates.trials[0, -1] / np.isfinite(rate[:, -1]).mean()
         if np.isfinite(total) and total > 0:
             trials[b] = total
     groups = [clusters[name] for name in ladder.benchmark]
@@ -116,29 +116,32 @@ def anchors_of(
     """Each anchor's accuracy on the subset and on the rest, and `n_rest`, the trials whose plain
     mean is as noisy as that of the rest.
 
-    n_rest is assumed_trials where any trials are not counted. All three are NaN where the subset or
-    the rest holds less than one item of the anchor's.
+    n_rest is assumed_trials where any trials are not counted, and less where the anchor lacks items
+    (`cod_bayes.evidence.missing`). All three are NaN where the subset or the rest holds less than
+    one item of the anchor's.
     """
     names = list(evidence.models.index[evidence.models["role"] == "anchor"])
     table = np.full((3, len(weights), len(names)), np.nan)
     for b, (name, weight) in enumerate(weights.items()):
         benchmark = evidence.benchmarks[name]
+        models = benchmark["model"].values
+        rate, n_trials = benchmark["rate"].values, benchmark["n_trials"].values
+        parts = np.stack([weight, 1 - weight], axis=1)  # (item, part): the subset, the rest
+        helps = benchmark["role"].values == "ladder"
         for j, anchor in enumerate(names):
-            if anchor not in benchmark["model"].values:
+            if anchor not in models:
                 continue
-            rate = benchmark["rate"].sel(model=anchor).values
-            n = benchmark["n_trials"].sel(model=anchor).values
-            known = np.isfinite(rate)
-            inside, outside = weight * known, (1 - weight) * known
-            if inside.sum() < 1 or outside.sum() < 1:
+            at = helps | (models == anchor)
+            own = int((models[at] == anchor).argmax())
+            known = np.isfinite(rate[:, models == anchor])
+            if ((parts * known).sum(axis=0) < 1).any():
                 continue
-            rate = np.where(known, rate, 0.0)
-            trials = assumed_trials
-            if np.isfinite(n[outside > 0]).all():
-                trials = outside.sum() ** 2 / (outside[outside > 0] ** 2 @ (1 / n[outside > 0]))
+            found = rates_on_all(rate[:, at], n_trials[:, at], parts, helps[at])
+            trials = found.trials[1, own]
+            trials = trials if np.isfinite(trials) else assumed_trials
+            trials = 1 / (1 / trials + 4 * found.doubt[:, own].sum())
             # The sums of an anchor that solves all items may round to a hair above 1.
-            means = (min(part @ rate / part.sum(), 1.0) for part in (inside, outside))
-            table[:, b, j] = *means, trials
+            table[:, b, j] = *np.minimum(found.rate[:, own], 1.0), trials
     dims = ("benchmark", "anchor")
     return xr.Dataset(
         {n: (dims, t) for n, t in zip(("subset", "rest", "n_rest"), table, strict=True)},

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from cod_bayes.evidence.checks import check_targets
 from cod_bayes.forecast.curves import Curves
 from cod_bayes.forecast.groups import counted, ladder_of_tree, number_of_items
 from cod_bayes.forecast.mapping import Mapping
@@ -162,7 +163,7 @@ class Fit:
         """Draws of every benchmark's observed score at each compute (FLOPs).
 
         Raises:
-            ValueError: a compute that is not positive and finite.
+            ValueError: a compute that is not positive and finite, or over 6 decades away.
         """
         return Forecast(self.draws(compute), self.failed_checks)
 
@@ -197,8 +198,7 @@ class Fit:
             for the other computes of `one_run`.
         """
         compute = np.atleast_1d(np.asarray(compute, float))
-        if not (np.isfinite(compute).all() and (compute > 0).all()):
-            raise ValueError(f"expected compute > 0 in FLOPs, got {compute.tolist()}")
+        check_targets(compute, self._constant["compute"].values)
         names = self.benchmarks if benchmarks is None else list(benchmarks)
         check_names(names, self.benchmarks)
         p = self._posterior

@@ -30,8 +30,9 @@ class LadderData:
         of_cluster: (cluster,) index of each cluster's benchmark.
         x: (model,) log10 FLOPs, ascending. x_ref: (benchmark,) of the largest ladder model.
         z: (cluster, model) arcsine-root pass rate, radians; 0 where nothing was measured.
-        noise: (cluster, model) sampling variance 1/(4 n), radians^2, with the evaluation noise and
-            the variance of a fall; inf where nothing was measured.
+        noise: (cluster, model) sampling variance 1/(4 n), radians^2, with the evaluation noise, the
+            doubt about items that the model lacks, and the variance of a fall; inf where nothing
+            was measured.
         chance: (cluster,) chance level, NaN where unknown.
         nu_ratio: (cluster,) nu of the cluster over its benchmark's.
         weight: (cluster,) the cluster's share of its benchmark's items.
@@ -136,15 +137,18 @@ def ladder_data(
     """
     models = list(evidence.ladder)
     x = np.log10(evidence.models.loc[models, "compute"].to_numpy(float))
-    rate, trials, of_cluster, names, x_ref, chance, ratio = [], [], [], [], [], [], []
+    rate: list[np.ndarray] = []
+    trials: list[np.ndarray] = []
+    doubt: list[np.ndarray] = []
+    of_cluster, names, x_ref, chance, ratio = [], [], [], [], []
     for b, (name, groups) in enumerate(clusters.items()):
         benchmark = evidence.benchmarks[name]
         evaluated = benchmark["model"].values[benchmark["role"].values == "ladder"]
         at = [models.index(m) for m in evaluated]
-        wide = np.full((2, len(groups.kind), len(models)), np.nan)
-        wide[0][:, at], wide[1][:, at] = groups.rate, groups.n_trials
-        rate.append(wide[0])
-        trials.append(wide[1])
+        wide = np.full((3, len(groups.kind), len(models)), np.nan)
+        wide[:, :, at] = groups.rate, groups.n_trials, groups.doubt
+        for parts, values in zip((rate, trials, doubt), wide, strict=True):
+            parts.append(values)
         of_cluster += [b] * len(groups.kind)
         names += [f"{name}/{j}" for j in range(len(groups.kind))]
         x_ref.append(x[at].max())
@@ -155,7 +159,8 @@ def ladder_data(
     n = np.where(np.isposinf(n), constants["assumed_trials"], n)
     measured = np.isfinite(p) & (n > 0)
     sampling = 1 / (4 * np.where(measured, n, 1.0))
-    noise = np.where(measured, sampling + constants["evaluation_noise"] ** 2, np.inf)
+    sampling += constants["evaluation_noise"] ** 2
+    noise = np.where(measured, sampling + np.concatenate(doubt), np.inf)
     z = np.where(measured, arcsine(p, n), 0.0)
     of = np.array(of_cluster)
     for b in range(len(clusters)):

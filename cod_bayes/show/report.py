@@ -39,6 +39,7 @@ _MARKS = {"forecastable": ("●", "good"), "wide": ("◐", "fair"), "not forecas
 _ROUTES = {
     "one_cluster": "all items together",
     "mean_shift": "MeanShift on half of the trials, rates from the other half",
+    "given": "labels of another ladder, rates from all trials",
 }
 _SYMBOLS = {"eta": "η", "beta": "β", "gamma": "γ", "g": "g"}
 
