@@ -40,8 +40,9 @@ its own, except where it is the whole benchmark.
 Draw i of every benchmark is of the same target model. Benchmarks share delta* and u, and rho is the
 model's constant shared_omega. All else is their own, and comes from a stream of random numbers that
 the fit's seed and the benchmark's name determine. So a benchmark's draws at one compute do not
-depend on the other computes and benchmarks that are forecast with it. Where a ladder has one benchmark, the model does not tell delta* from
-delta_b*. Their sum then has the standard deviation sigma_delta, split as the two scales say:
+depend on the other computes and benchmarks that are forecast with it. Where a ladder has one
+benchmark, the model does not tell delta* from delta_b*. Their sum then has the standard deviation
+sigma_delta, split as the two scales say:
 
     delta* + delta_b* = sigma_delta (sqrt(r) N(0, 1) + sqrt(1 - r) N(0, 1)),
     r = sigma_model^2 / (sigma_model^2 + sigma_delta^2)
