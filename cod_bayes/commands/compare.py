@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cod_bayes.commands import options
-from cod_bayes.commands.outputs import write_answer
+from cod_bayes.commands.outputs import picture, write_answer
 from cod_bayes.commands.printing import print_json, print_table, rounded, unconverged
 from cod_bayes.commands.values import given_indexes, number, numbers_by_name
 
@@ -70,7 +69,6 @@ def run(arguments: argparse.Namespace) -> int:
     from cod_bayes.decide.compare import compare, mean_score, reaches
     from cod_bayes.decide.cost import read_cost
     from cod_bayes.forecast.storage import load
-    from cod_bayes.show.plots import compare_figure
 
     designs: dict[str, tuple[Path, float]] = {}
     for text in arguments.designs:
@@ -105,7 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
     files = {
         "compare.json": found.to_dict(),
         "compare.csv": found.table.reset_index(),
-        "compare.png": partial(compare_figure, found),
+        "compare.png": picture("compare_figure", found),
     }
     write_answer(arguments, files)
     return 0

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from functools import partial
 from typing import TYPE_CHECKING
 
 from cod_bayes.commands import options
-from cod_bayes.commands.outputs import write_answer
+from cod_bayes.commands.outputs import picture, write_answer
 from cod_bayes.commands.printing import percent, percents, print_table, unconverged
 from cod_bayes.commands.values import one_target
 
@@ -69,7 +68,6 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError(f"expected --lag MEAN or --lag MEAN SD in decades, got {arguments.lag}")
     from cod_bayes.decide.monitor import estimate_lag, monitor
     from cod_bayes.forecast.storage import load
-    from cod_bayes.show.plots import monitor_figure
 
     fit = load(arguments.posterior)
     lag, lag_sd = (*arguments.lag, 0.0)[:2]
@@ -94,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
         "checkpoints.csv": monitored.checkpoints,
         "looks.csv": monitored.looks,
         "forecast.csv": monitored.forecast,
-        "monitor.png": partial(monitor_figure, monitored),
+        "monitor.png": picture("monitor_figure", monitored),
     }
     write_answer(arguments, files)
     return 0

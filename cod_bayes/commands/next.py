@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from functools import partial
 from typing import TYPE_CHECKING
 
 from cod_bayes.commands import options
-from cod_bayes.commands.outputs import write_answer
+from cod_bayes.commands.outputs import picture, write_answer
 from cod_bayes.commands.printing import percent, print_table, unconverged
 from cod_bayes.commands.values import one_target
 
@@ -41,7 +40,6 @@ def add(commands: argparse._SubParsersAction) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from cod_bayes.decide.next_run import next_run
     from cod_bayes.forecast.storage import load
-    from cod_bayes.show.plots import next_figure
 
     fit = load(arguments.posterior)
     found = next_run(
@@ -55,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(found.to_json())
     else:
         show(found)
-    files = {"candidates.csv": found.table, "next.png": partial(next_figure, found)}
+    files = {"candidates.csv": found.table, "next.png": picture("next_figure", found)}
     write_answer(arguments, files)
     return 0
 

@@ -23,6 +23,7 @@ import xarray as xr
 from cod_bayes.evidence.record import Evidence, read_table
 from cod_bayes.forecast.groups import add_items, constant_data, observed_data
 from cod_bayes.forecast.posterior import FORMAT, WHOLE, Fit
+from cod_bayes.forecast.storage import rounded
 from cod_bayes.model.ladder import LadderData, ladder_data
 from cod_bayes.model.spec import Spec, load_spec
 
@@ -237,6 +238,7 @@ def _sampled(
     trials = spec.constants["assumed_trials"]
     tree["observed_data"] = xr.DataTree(observed_data(ladder))
     tree["constant_data"] = xr.DataTree(constant_data(evidence, clusters, ladder, trials))
+    tree["posterior"] = xr.DataTree(rounded(tree))  # as a file keeps it: it forecasts identically
     if not beside:
         add_items(tree, evidence, clusters, ladder, trials)
     return tree, interrupted

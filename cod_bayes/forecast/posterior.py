@@ -21,14 +21,13 @@ from cod_bayes.forecast.target import Target, random_walk, stream, target_number
 from cod_bayes.model.ladder import LadderData
 from cod_bayes.model.spec import Spec
 from cod_bayes.model.variables import CURVE, DIMS, SHOCKS
-from cod_bayes.writing import replacing
 
 if TYPE_CHECKING:
     import pymc as pm
 
     from cod_bayes.clustering.clusters import Clusters
 
-FORMAT = "cod-bayes posterior 7"
+FORMAT = "cod-bayes posterior 8"
 WHOLE = "whole benchmarks"  # the second posterior, in words
 _PATH = np.linspace(-5, 7, 73)  # decades from x_b at which a mapping's path is traced
 _PRIOR_DRAWS = 500
@@ -316,11 +315,8 @@ class Fit:
         share = float(weight @ part)
         if share > 1 - 1e-9 or part.max() < LIKELY:
             return None
-        subset, rest = np.zeros((2, len(self._shocks["sigma_delta"]), len(_PATH)))
-        for k, p in enumerate(part):
-            y = curves.at(k, _PATH)
-            subset += weight[k] * p / share * y
-            rest += weight[k] * (1 - p) / (1 - share) * y
+        inside, outside = weight * part / share, weight * (1 - part) / (1 - share)
+        subset, rest = curves.means(_PATH, inside, outside)
         scatter = self.spec.constants["mapping_scatter"]
         seed = int(self.idata.attrs["random_seed"])
         rng = np.random.default_rng([seed, 3, stream(self.benchmarks[b])])
@@ -336,11 +332,17 @@ class Fit:
 
     def _curves_of(self, b: int) -> tuple[Curves, np.ndarray, np.ndarray]:
         """One benchmark's curves, its clusters' shares of the items, and how they count in the
-        subset."""
-        inside = self._clusters_of(b)
-        curves = Curves.of(self._posterior, self._constant, inside)
-        part = counted(self.predictable.values[inside])
-        return curves, self._constant["weight"].values[inside], part
+        subset. Put together once, as mappings are."""
+        if b not in self._known_curves:
+            inside = self._clusters_of(b)
+            curves = Curves.of(self._posterior, self._constant, inside)
+            part = counted(self.predictable.values[inside])
+            self._known_curves[b] = curves, self._constant["weight"].values[inside], part
+        return self._known_curves[b]
+
+    @cached_property
+    def _known_curves(self) -> dict[int, tuple[Curves, np.ndarray, np.ndarray]]:
+        return {}
 
     def _clusters_of(self, b: int) -> np.ndarray:
         of = self._constant["benchmark_of_cluster"].values
@@ -373,6 +375,8 @@ class Fit:
         forecast: written as the groups predictions and predictions_constant_data, so that
         decisions made from the file know their target.
         """
+        from cod_bayes.forecast.storage import save
+
         tree = self.idata
         if forecast is not None:
             tree = tree.copy()
@@ -380,11 +384,7 @@ class Fit:
             tree["predictions"] = xr.DataTree(forecast.draws)
             constant = xr.Dataset({"log10_compute": np.log10(flops)})
             tree["predictions_constant_data"] = xr.DataTree(constant)
-        # In memory first: a full disk is then a refusal, not a crash inside the library. It is
-        # copied, because the library's buffer cannot be released while a failed write is reported.
-        content = bytes(tree.to_netcdf(engine="h5netcdf"))
-        with replacing(Path(path)) as part:
-            part.write_bytes(content)
+        save(tree, Path(path))
 
 
 def check_names(names: Sequence[str], known: Sequence[str]) -> None:
