@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from cod_bayes.forecast.curves import Curves
+from cod_bayes.forecast.curves import Curves, in_a_row
 from cod_bayes.forecast.groups import counted, ladder_of_tree, number_of_items
 from cod_bayes.forecast.mapping import Mapping
 from cod_bayes.forecast.outlook import LIKELY, Forecast
-from cod_bayes.forecast.target import Target, random_walk, stream, target_numbers
+from cod_bayes.forecast.target import Target, random_walk, stream, target_numbers, through
 from cod_bayes.model.ladder import LadderData
 from cod_bayes.model.spec import Spec
 from cod_bayes.model.variables import CURVE, DIMS, SHOCKS
@@ -98,8 +98,7 @@ class Fit:
 
     def curves(self, benchmark: str) -> Curves:
         """The benchmark's curves, one a cluster, draws of all chains in one row."""
-        inside = self._clusters_of(self.benchmarks.index(benchmark))
-        return Curves.of(self._posterior, self._constant, inside)
+        return self._curves_of(self.benchmarks.index(benchmark))[0]
 
     def summary(self) -> pd.DataFrame:
         """One row per cluster: benchmark, kind, share of items, P(predictable), posterior means."""
@@ -180,9 +179,9 @@ class Fit:
         Args:
             benchmarks: only these, in their order; their draws are those of all.
             one_run: the computes are moments of one training run: its shocks are the same at all of
-                them, and omega is a random walk from x_b through them. Otherwise each compute is a
-                target of its own, seen through the same standard draws, so that a forecast is a
-                curve.
+                them, and omega is a random walk from x_b through them and the ladder's models.
+                Otherwise each compute is a target of its own, seen through the same standard draws,
+                so that a forecast is a curve.
             continues: the target is each benchmark's largest ladder model, trained on. The shocks
                 that it showed stay.
             measured: with the noise of an evaluation on the ladder's trials.
@@ -273,17 +272,23 @@ class Fit:
         # A part of omega is common to all benchmarks, those of other fits of this seed as well.
         steps = common_step, rng.standard_normal(draws)
         walks = [step[:, None] * np.sqrt(np.abs(away)) for step in steps]
+        # One run's omega below x_b goes through that of the ladder's models.
+        known = value["omega"][:, b] if one_run and "omega" in value else np.empty((draws, 0))
+        knots = (np.log10(self._constant["compute"].values) - x_ref)[: known.shape[1]]
         if one_run:
+            moments = np.append(away, knots[knots < 0])
             seeds = [seed, 7], [seed, 5, number]
-            walks = [random_walk(away, draws, np.random.default_rng(of)) for of in seeds]
+            walks = [random_walk(moments, draws, np.random.default_rng(of)) for of in seeds]
             walks[0] = walks[0][order]
         rho = self.spec.constants["shared_omega"]
-        walk = np.sqrt(rho) * walks[0] + np.sqrt(1 - rho) * walks[1]
+        omega = np.sqrt(rho) * walks[0] + np.sqrt(1 - rho) * walks[1]
+        omega *= value["sigma_omega"][:, b, None]
+        omega = through(omega, away, knots[knots < 0], known[:, knots < 0])
         eps = rng.standard_normal((draws, len(weight))) * value["tau"][:, b, None]
         return Target(
             Curves({name: v[at] for name, v in curves.draws.items()}, curves.ahead),
             away[None, :] + delta[:, None],
-            walk * value["sigma_omega"][:, b, None],
+            omega,
             eps,
             weight,
             part,
@@ -359,14 +364,8 @@ class Fit:
     @cached_property
     def _shocks(self) -> dict[str, np.ndarray]:
         """Scales and shocks that a target needs, (draw of any chain, dim)."""
-        p = self._posterior
-        draws = p.sizes["chain"] * p.sizes["draw"]
-        value = {}
-        for name in SHOCKS:
-            dims = DIMS.get(name, ())
-            ordered = p[name].transpose("chain", "draw", *dims).values
-            value[name] = ordered.reshape(draws, *(p.sizes[dim] for dim in dims))
-        return value
+        names = [*SHOCKS, *(name for name in ("omega",) if name in self._posterior)]
+        return {name: in_a_row(self._posterior[name], *DIMS.get(name, ())) for name in names}
 
     def save(self, path: str | Path, forecast: Forecast | None = None) -> None:
         """Write everything as netCDF; `load` and `az.from_netcdf` read it. An error leaves an older
