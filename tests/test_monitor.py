@@ -52,24 +52,48 @@ def median_run(fitted, behind=0.0, compute=LOOKS):
     return table(fitted, score.median(("chain", "draw")).values, compute)
 
 
-def test_one_run_walks_with_independent_steps_of_the_stated_variance(fitted):
-    # Flat curves and no shocks but omega: what moves is the walk.
+STILL = {"beta": 1e-9, "eta": np.log(np.log(2)), "gamma": 0.0, "g": 0.0, "sigma_omega": 0.02}
+STILL |= {"sigma_delta": 0.0, "sigma_model": 0.0, "tau": 0.0, "delta": 0.0, "nu": 1e-9}
+STILL |= {"lead": 0.0}
+
+
+def walked(fitted, away, omega):
+    """One run's omega (draw, moment) on the first benchmark, `away` decades from its largest model:
+    flat curves and no shocks but omega. omega: of the ladder's models, or None to leave it out."""
     tree = fitted.idata.copy()
+    tree.attrs = fitted.idata.attrs
     p = tree["posterior"].to_dataset()
-    still = {"beta": 1e-9, "eta": np.log(np.log(2)), "gamma": 0.0, "g": 0.0, "sigma_omega": 0.02}
-    still |= {"sigma_delta": 0.0, "sigma_model": 0.0, "tau": 0.0, "delta": 0.0, "nu": 1e-9}
-    p = p.assign({name: xr.full_like(p[name], value) for name, value in still.items()})
+    p = p.assign({name: xr.full_like(p[name], value) for name, value in STILL.items()})
+    p = p.drop_vars("omega") if omega is None else p.assign(omega=omega)
     tree["posterior"] = xr.DataTree(p)
     x_ref = tree["constant_data"].to_dataset()["x_ref"].values[0]
-    away = np.array([-1.5, -0.5, 0.5, 1.0, 2.0])
     drawn = Fit(tree).draws(10 ** (x_ref + away), one_run=True, measured=False)["score"]
-    z = np.arcsin(np.sqrt(drawn.isel(benchmark=0).values.reshape(-1, 5))) - np.pi / 4
+    return np.arcsin(np.sqrt(drawn.isel(benchmark=0).values.reshape(-1, len(away)))) - np.pi / 4
+
+
+def test_one_run_walks_with_independent_steps_of_the_stated_variance(fitted):
+    z = walked(fitted, np.array([-1.5, -0.5, 0.5, 1.0, 2.0]), None)
     down, up = z[:, [1, 0]], z[:, 2:]
     steps = np.concatenate([np.diff(down, prepend=0.0), np.diff(up, prepend=0.0)], axis=1)
     lengths = np.array([0.5, 1.0, 0.5, 0.5, 1.0])
     np.testing.assert_allclose(steps.std(axis=0), 0.02 * np.sqrt(lengths), rtol=0.07)
     assert np.abs(np.corrcoef(steps.T) - np.eye(5)).max() < 0.09
     assert np.abs(steps.mean(axis=0)).max() < 0.002
+
+
+def test_one_run_goes_through_what_the_ladder_knows_of_omega(fitted):
+    constant, p = (fitted.idata[name].to_dataset() for name in ("constant_data", "posterior"))
+    x = np.log10(constant["compute"].values) - constant["x_ref"].values[0]
+    known = np.array([0.1, -0.08, 0.05, 0.02, 0.0])
+    omega = xr.zeros_like(p["omega"]) + xr.DataArray(known, dims="model")
+    middle = (x[1] + x[2]) / 2
+    away = np.array([x[0] - 1, x[0], middle, x[2], 1.0])
+    z = walked(fitted, away, omega)
+    np.testing.assert_allclose(z[:, [1, 3]], known[[0, 2]] + 0 * z[:, :2], atol=1e-6)
+    # Between two models a Brownian bridge, below the smallest a walk of its own.
+    np.testing.assert_allclose(z.mean(axis=0)[[0, 2]], [0.1, (known[1] + known[2]) / 2], atol=0.003)
+    sd = 0.02 * np.sqrt([1, (x[2] - x[1]) / 4, 1])
+    np.testing.assert_allclose(z.std(axis=0)[[0, 2, 4]], sd, rtol=0.07)
 
 
 def test_another_model_has_shocks_of_its_own_and_the_same_spread(fitted):
@@ -112,7 +136,7 @@ def test_a_run_far_behind_is_flagged_as_behind_by_its_decades(fitted, behind):
 def test_a_benchmark_that_jumps_alone_departs(fitted):
     run = median_run(fitted)
     z = np.arcsin(np.sqrt(run["score"]))
-    up = np.where(run["benchmark"] == fitted.benchmarks[0], 0.25, 0.0)
+    up = np.where(run["benchmark"] == fitted.benchmarks[0], 0.35, 0.0)
     run["score"] = np.sin(z + up * (run["compute"] == LOOKS[2])) ** 2
     result = monitor(fitted, run, TARGET)
     assert list(result.looks["flag"]) == ["", "", "departs", "departs"]

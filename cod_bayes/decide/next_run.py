@@ -152,7 +152,7 @@ def next_run(
         baseline: B, in the unit of u: the target is trained if u is expected to be larger. None: no
             decision.
         value: of one unit of u, in the unit of cost. A candidate then counts only if the loss that
-            it spares is worth more than it costs.
+            it spares is worth more than it is known to cost.
 
     Raises:
         ValueError: a compute that is not positive or not below the target's; a cost that is not
@@ -216,7 +216,7 @@ def next_run(
         table["loss_less"] > _LEAST * loss
     )
     if value is not None:
-        counts = spares & ~(value * table["loss_less"] <= table["cost"])
+        counts = spares & (value * table["loss_less"] > table["cost"])
     table["counts"] = counts | (spares & (value is None))
     table["as_good"] = _as_good(np.array(reductions), table["counts"].to_numpy())
     return NextRun(table, float(target_compute), chosen, loss, fit.failed_checks)

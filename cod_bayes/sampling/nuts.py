@@ -18,7 +18,7 @@ from nutpie.compile_pymc import CompiledPyMCModel
 from cod_bayes.model.ladder import LadderData
 from cod_bayes.model.spec import Spec
 from cod_bayes.model.variables import DIMS, PARAMETERS
-from cod_bayes.sampling.checks import convergence, divergences, e_bfmi_of
+from cod_bayes.sampling.checks import convergence, divergences, e_bfmi_of, statistics
 from cod_bayes.sampling.density import Density
 from cod_bayes.sampling.jumps import jump
 from cod_bayes.sampling.kernels import copy_c, log_density_c
@@ -91,6 +91,7 @@ def sample(
                 blocking=False,
             )
         try:
+            statistics()  # the first time an import, which the chains do not wait for
             raw = sampler.wait()
         except KeyboardInterrupt:
             if not kept and diverged is not None:

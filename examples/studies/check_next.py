@@ -1,17 +1,16 @@
 """Compares the run that `next_run` recommends with what each candidate achieves after a refit.
 
-    python examples/studies/check_next.py [--ladders 20] [--outcomes 2] [--out CSV]
+    python examples/studies/check_next.py [--ladders 20] [--outcomes 6] [--out CSV]
 
 Ladders are simulated: two benchmarks, five models, 3 % of the items, 16 trials. The five candidate
-runs range from 0.3 times the smallest model to twice the largest. The target is the 70B. Each
+runs range from half the largest model to eight times as large. The target is the 70B. Each
 candidate is simulated `--outcomes` times with new shocks, and the ladder is fitted again with its
 data. Its true reduction is the relative fall of the target's variance, averaged over benchmarks
 and outcomes.
 
-A run costs 0.1 + (compute / largest compute)^p, p between 0.1 and 1, another for each ladder: from
-runs that cost nearly the same to runs whose cost is their compute. The recommended run is that of
-the largest expected reduction per cost among those that count, and it is compared by the true
-reduction per cost.
+A run costs compute^p, p between 0.3 and 1.5 and another for each ladder, so that the largest run is
+not always the best for its cost. The recommended run is that of the largest expected reduction per
+cost among those that count, and it is compared by the true reduction per cost.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ from cod_bayes.forecast.fitting import fit
 
 LADDER = PAPER_LADDER[2:7]
 TARGET = PAPER_TARGETS[0].compute
-CANDIDATES = np.geomspace(0.3 * LADDER[0].compute, 2 * LADDER[-1].compute, 5)
+CANDIDATES = LADDER[-1].compute * np.array([0.5, 1.0, 2.0, 4.0, 8.0])
 
 
 def one(seed: int, outcomes: int) -> pd.DataFrame:
@@ -76,8 +75,8 @@ def one(seed: int, outcomes: int) -> pd.DataFrame:
             expected = found.table["reduction"].to_numpy()[: len(cost)], place
         return float(draws.var(("chain", "draw")).mean()), expected, bool(fitted.failed_checks)
 
-    power = np.random.default_rng([seed, 9]).uniform(0.1, 1)
-    cost = 0.1 + (CANDIDATES / CANDIDATES[-1]) ** power
+    power = np.random.default_rng([seed, 9]).uniform(0.3, 1.5)
+    cost = (CANDIDATES / LADDER[-1].compute) ** power
     before, (expected, recommended), failed = variance(base)
     true = []
     for j in range(len(CANDIDATES)):
@@ -102,7 +101,7 @@ def one(seed: int, outcomes: int) -> pd.DataFrame:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--ladders", type=int, default=20)
-    parser.add_argument("--outcomes", type=int, default=2)
+    parser.add_argument("--outcomes", type=int, default=6)
     parser.add_argument("--out", metavar="CSV", help="one row for each candidate, as they come")
     arguments = parser.parse_args()
     parts = []
