@@ -172,7 +172,7 @@ class Fit:
         one_run: bool = False,
         continues: bool = False,
         measured: bool = True,
-        model_seed: int = 0,
+        model_seed: int | None = 0,
     ) -> xr.Dataset:
         """The draws of a forecast, `Forecast.draws`.
 
@@ -187,7 +187,7 @@ class Fit:
             measured: with the noise of an evaluation on the ladder's trials.
             model_seed: another number draws another model from the same posterior draws. Its shocks
                 differ; the random walk of one run stays, because all models share what no curve
-                follows.
+                follows. None: a model without shocks of its own.
 
         Returns:
             As `Forecast.draws`; `subset_score` is NaN where a benchmark has several clusters and
@@ -242,7 +242,7 @@ class Fit:
         *,
         one_run: bool,
         continues: bool,
-        model_seed: int,
+        model_seed: int | None,
     ) -> Target:
         """Benchmark b's target, as `draws` says. Its standard normals depend on the seed alone.
 
@@ -263,10 +263,11 @@ class Fit:
         x_ref, top = float(self._constant["x_ref"][b]), int(self._constant["top"][b])
         sigma, shared = value["sigma_delta"][:, b], value["sigma_model"]
         own = rng.standard_normal(draws)
+        luck = float(model_seed is not None)
         if len(self.benchmarks) > 1:
-            delta = sigma * own + shared * common - value["delta"][:, top]
+            delta = luck * (sigma * own + shared * common) - value["delta"][:, top]
         else:
-            delta = sigma * (sigma * own + shared * common) / np.hypot(sigma, shared)
+            delta = luck * sigma * (sigma * own + shared * common) / np.hypot(sigma, shared)
         delta = np.zeros(draws) if continues else delta - value["lead"][:, b]
         away = np.log10(compute) - x_ref
         # A part of omega is common to all benchmarks, those of other fits of this seed as well.
@@ -284,7 +285,7 @@ class Fit:
         omega = np.sqrt(rho) * walks[0] + np.sqrt(1 - rho) * walks[1]
         omega *= value["sigma_omega"][:, b, None]
         omega = through(omega, away, knots[knots < 0], known[:, knots < 0])
-        eps = rng.standard_normal((draws, len(weight))) * value["tau"][:, b, None]
+        eps = luck * rng.standard_normal((draws, len(weight))) * value["tau"][:, b, None]
         return Target(
             Curves({name: v[at] for name, v in curves.draws.items()}, curves.ahead),
             away[None, :] + delta[:, None],
