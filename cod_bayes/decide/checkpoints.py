@@ -15,6 +15,7 @@ from cod_bayes.evidence.words import EvidenceError
 from cod_bayes.forecast.posterior import Fit, check_names
 
 _COUNTS = ["n_correct", "n_trials"]
+_READ = ["benchmark", "compute", "rate", "trials"]
 
 
 def read_checkpoints(table: pd.DataFrame | str | Path) -> pd.DataFrame:
@@ -24,12 +25,14 @@ def read_checkpoints(table: pd.DataFrame | str | Path) -> pd.DataFrame:
         table: a DataFrame, or a .parquet, .csv, .tsv or .jsonl file. Columns benchmark, compute and
             either n_correct and n_trials or score; one row per benchmark or per item. The rate of
             a benchmark is the mean over its items, on n trials as in `cod_bayes.evidence.trials`.
-            Other columns are ignored.
+            Other columns are ignored. A table that was read already is returned as it is.
 
     Raises:
         ValueError: a missing column, no rows, or a number that cannot be.
         FileNotFoundError: a missing file.
     """
+    if isinstance(table, pd.DataFrame) and list(table.columns) == _READ:
+        return table
     table = read_columns(
         table, text=["benchmark"], numbers=["compute", *_COUNTS, "score"], check=_check_columns
     )
@@ -66,7 +69,7 @@ def read_checkpoints(table: pd.DataFrame | str | Path) -> pd.DataFrame:
         inverse=("inverse", lambda values: values.sum(skipna=False)),
     ).reset_index()
     means["trials"] = trials_of_mean(means["items"], means["inverse"])
-    return means[["benchmark", "compute", "rate", "trials"]]
+    return means[_READ]
 
 
 def with_assumed_trials(fit: Fit, checkpoints: pd.DataFrame) -> pd.DataFrame:
