@@ -5,8 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-import xarray as xr
-from fake_fit import CHAINS, DRAWS, FakeFit
+from fake_fit import FakeFit
 from seeds import seed
 from small_fit import run_fit, with_checks
 
@@ -23,8 +22,6 @@ class Recipe(FakeFit):
     def __init__(self, shift, benchmarks=("b",), number=0, sd=0.01, slope=0.1):
         super().__init__({name: (slope, sd, 1.0) for name in benchmarks}, seed=seed(number))
         self.shift = dict(zip(benchmarks, np.atleast_1d(shift), strict=True))
-        sizes = {"chain": np.arange(CHAINS), "draw": np.arange(DRAWS)}
-        self.idata["posterior"] = xr.DataTree(xr.Dataset(coords=sizes))
 
     def draws(self, compute, benchmarks=None, **_):
         drawn = super().draws(compute, benchmarks)
