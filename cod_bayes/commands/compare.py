@@ -33,20 +33,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     options.goals(parser, "the score is 1 where all goals are met, else 0")
     options.indexes(parser)
-    parser.add_argument(
-        "--value",
-        type=float,
-        metavar="V",
-        help="money that a score of 1 earns; the cost is subtracted from it",
-    )
+    options.value(parser, "money that a score of 1 earns; the cost is subtracted from it")
     options.cost_record(parser)
-    parser.add_argument(
-        "--baseline",
-        type=float,
-        default=0.0,
-        metavar="U",
-        help="utility of no training at all (default 0)",
-    )
+    options.baseline(parser, "utility of no training at all (default 0)", 0.0)
     parser.add_argument(
         "--regret",
         type=float,

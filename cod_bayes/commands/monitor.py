@@ -35,18 +35,10 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="table of one run's checkpoints: benchmark, compute, and score or n_correct with "
         f"n_trials; {options.TABLES}; or a folder of such tables, or of logs with --models",
     )
-    options.path(
-        parser,
-        "--models",
-        metavar="CSV",
-        help="of logs: table of the checkpoints' compute, as `cod-bayes ingest` takes it",
+    options.models_table(
+        parser, "of logs: table of the checkpoints' compute, as `cod-bayes ingest` takes it"
     )
-    parser.add_argument(
-        "--metric",
-        action="append",
-        metavar="M",
-        help="of logs: the score to take; of several, each benchmark takes the first that it has",
-    )
+    options.metric(parser, "of logs: ")
     parser.add_argument(
         "--watch",
         type=float,

@@ -56,19 +56,15 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     options.benchmarks(parser, "narrow the mean score over this benchmark")
     options.goals(parser, "the decision is about meeting all goals (default: about the mean score)")
-    parser.add_argument(
-        "--baseline",
-        type=float,
-        metavar="U",
-        help="train the target if the probability of the goals, or the mean score, is expected to "
-        "be above this (default: no decision)",
+    options.baseline(
+        parser,
+        "train the target if the probability of the goals, or the mean score, is expected to be "
+        "above this (default: no decision)",
     )
-    parser.add_argument(
-        "--value",
-        type=float,
-        metavar="V",
-        help="what a probability or a score of 1 is worth, in the unit of --cost; candidates that "
-        "cost more than they spare do not count",
+    options.value(
+        parser,
+        "what a probability or a score of 1 is worth, in the unit of --cost; candidates that cost "
+        "more than they spare do not count",
     )
     options.json(parser)
     options.out_folder(parser, "candidates.csv and next.png")

@@ -273,18 +273,18 @@ class Fit:
         # A part of omega is common to all benchmarks, those of other fits of this seed as well.
         steps = common_step, rng.standard_normal(draws)
         walks = [step[:, None] * np.sqrt(np.abs(away)) for step in steps]
-        # One run's omega below x_b goes through that of the ladder's models.
-        known = value["omega"][:, b] if one_run and "omega" in value else np.empty((draws, 0))
-        knots = (np.log10(self._constant["compute"].values) - x_ref)[: known.shape[1]]
+        knots, known = np.empty(0), np.empty((draws, 0))
+        if one_run and "omega" in value:  # below x_b it goes through that of the ladder's models
+            knots = np.log10(self._constant["compute"].values) - x_ref
+            knots, known = knots[knots < 0], value["omega"][:, b][:, knots < 0]
         if one_run:
-            moments = np.append(away, knots[knots < 0])
-            seeds = [seed, 7], [seed, 5, number]
+            moments, seeds = np.append(away, knots), ([seed, 7], [seed, 5, number])
             walks = [random_walk(moments, draws, np.random.default_rng(of)) for of in seeds]
             walks[0] = walks[0][order]
         rho = self.spec.constants["shared_omega"]
         omega = np.sqrt(rho) * walks[0] + np.sqrt(1 - rho) * walks[1]
         omega *= value["sigma_omega"][:, b, None]
-        omega = through(omega, away, knots[knots < 0], known[:, knots < 0])
+        omega = through(omega, away, knots, known)
         eps = luck * rng.standard_normal((draws, len(weight))) * value["tau"][:, b, None]
         return Target(
             Curves({name: v[at] for name, v in curves.draws.items()}, curves.ahead),

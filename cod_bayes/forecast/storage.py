@@ -53,7 +53,10 @@ def save(tree: xr.DataTree, path: Path) -> None:
         posterior = node["posterior"].to_dataset()
         node["posterior"] = xr.DataTree(posterior.drop_vars(_LEFT_OUT, errors="ignore"))
     encoding = {
-        group.path: {n: _packed(v) for n, v in group.to_dataset(inherit=False).variables.items()}
+        group.path: {
+            name: _packed(variable, single=group.name == "posterior")
+            for name, variable in group.to_dataset(inherit=False).variables.items()
+        }
         for group in small.subtree
     }
     # In memory first: a full disk is then a refusal, not a crash inside the library. It is copied,
@@ -118,14 +121,14 @@ def _completed(tree: xr.DataTree, posterior: xr.Dataset) -> xr.Dataset:
     )
 
 
-def _packed(variable: xr.Variable) -> dict[str, Any]:
-    """How a variable is written."""
+def _packed(variable: xr.Variable, single: bool) -> dict[str, Any]:
+    """How a variable is written; single: its draws are numbers of single precision."""
     if variable.size < _FEWEST:
         return {}
     how: dict[str, Any] = {"zlib": True, "complevel": 4, "shuffle": True}
     if variable.dtype.kind == "U":
         return how | {"dtype": "S1"}  # as characters, which unlike strings are compressed
-    if variable.dtype == np.float64 and {"chain", "draw"} <= {*variable.dims}:
+    if single and variable.dtype == np.float64:
         how["dtype"] = "float32"
     return how
 
