@@ -43,7 +43,7 @@ _BLOCKS = 8
 _ERRORS = 2.0  # standard errors by which a candidate must stand out
 _LEAST = 0.01  # share of the variance, or of the loss, below which nobody would see a difference
 _RIDGE = 1e-9
-_MOST_DRAWS = 4000  # more would say little more about differences that standard errors come with
+_MOST_DRAWS = 2500  # more would say little more about differences that standard errors come with
 
 
 @dataclass(frozen=True)
