@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cod_bayes.clustering.labels import label_items
     from cod_bayes.decide.compare import compare
+    from cod_bayes.decide.gain import gain
     from cod_bayes.decide.monitor import monitor
     from cod_bayes.decide.next_run import next_run
     from cod_bayes.decide.plan import Goal, plan
@@ -53,6 +54,7 @@ _HOME = {
     "compare": "decide.compare",
     "effective_compute": "evidence.effective_compute",
     "fit": "forecast.fitting",
+    "gain": "decide.gain",
     "join": "forecast.outlook",
     "label_items": "clustering.labels",
     "load": "forecast.storage",

@@ -24,11 +24,13 @@ COMMANDS: tuple[str, ...] = (
     "datasets",
     "completion",
 )
-_EXIT_CODES = "exit codes: 0 done, 2 input or options refused, 130 interrupted"
+_EXIT_CODES = "exit codes: 0 done, 2 input or options refused, 3 a monitored run departs, "
+_EXIT_CODES += "130 interrupted"
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; 0 on success, 2 on input that was refused, 130 on an interrupt."""
+    """Run one command; 0 on success, 2 on input that was refused, 3 on a monitored run that
+    departs, 130 on an interrupt."""
     try:
         arguments = parser().parse_args(argv)
         return arguments.run(arguments)

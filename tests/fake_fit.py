@@ -6,6 +6,7 @@ from seeds import seed
 
 LADDER = np.logspace(20, 23, 7)
 CHAINS, DRAWS = 4, 1000
+SCALES = ("sigma_model", "sigma_delta")
 
 
 class FakeFit:
@@ -20,8 +21,16 @@ class FakeFit:
         self.failed_checks = failed_checks
         rng = np.random.default_rng(seed)
         self.e = rng.standard_normal((CHAINS, DRAWS, 1 if shared else len(benchmarks), 1))
+        names = {"benchmark": self.benchmarks, "model": [f"m{i}" for i in range(len(LADDER))]}
+        score = np.full((len(benchmarks), len(LADDER)), 0.5)
+        ladder = {"compute": ("model", LADDER), "score": (("benchmark", "model"), score)}
+        sampled = {"chain": np.arange(CHAINS), "draw": np.arange(DRAWS)}
+        scales = {n: (("chain", "draw"), np.full((CHAINS, DRAWS), 0.1)) for n in SCALES}
         self.idata = xr.DataTree.from_dict(
-            {"constant_data": xr.Dataset({"compute": ("model", LADDER)})}
+            {
+                "constant_data": xr.Dataset(ladder, names),
+                "posterior": xr.Dataset(scales, sampled),
+            }
         )
         self.idata.attrs = {
             "model": "fake", "spec": "{}", "evidence_digest": "abc", "random_seed": seed,

@@ -139,7 +139,8 @@ def test_version_and_exit_codes_are_printed(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["--version"])
     assert capsys.readouterr().out == f"cod-bayes {cod_bayes.__version__}\n"
-    assert "0 done, 2 input or options refused, 130 interrupted" in parser().format_help()
+    printed = " ".join(parser().format_help().split())
+    assert "0 done, 2 input or options refused, 3 a monitored run departs, 130 int" in printed
 
 
 def test_an_interrupt_is_130(monkeypatch, capsys):

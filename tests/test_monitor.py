@@ -13,6 +13,7 @@ from small_fit import run_fit, with_checks
 from cod_bayes.cli import main
 from cod_bayes.decide.checkpoints import read_checkpoints
 from cod_bayes.decide.monitor import condition, estimate_lag, monitor
+from cod_bayes.decide.watch import gathered, growing
 from cod_bayes.forecast.posterior import Fit
 from cod_bayes.show.plots import monitor_figure
 
@@ -52,24 +53,48 @@ def median_run(fitted, behind=0.0, compute=LOOKS):
     return table(fitted, score.median(("chain", "draw")).values, compute)
 
 
-def test_one_run_walks_with_independent_steps_of_the_stated_variance(fitted):
-    # Flat curves and no shocks but omega: what moves is the walk.
+STILL = {"beta": 1e-9, "eta": np.log(np.log(2)), "gamma": 0.0, "g": 0.0, "sigma_omega": 0.02}
+STILL |= {"sigma_delta": 0.0, "sigma_model": 0.0, "tau": 0.0, "delta": 0.0, "nu": 1e-9}
+STILL |= {"lead": 0.0}
+
+
+def walked(fitted, away, omega):
+    """One run's omega (draw, moment) on the first benchmark, `away` decades from its largest model:
+    flat curves and no shocks but omega. omega: of the ladder's models, or None to leave it out."""
     tree = fitted.idata.copy()
+    tree.attrs = fitted.idata.attrs
     p = tree["posterior"].to_dataset()
-    still = {"beta": 1e-9, "eta": np.log(np.log(2)), "gamma": 0.0, "g": 0.0, "sigma_omega": 0.02}
-    still |= {"sigma_delta": 0.0, "sigma_model": 0.0, "tau": 0.0, "delta": 0.0, "nu": 1e-9}
-    p = p.assign({name: xr.full_like(p[name], value) for name, value in still.items()})
+    p = p.assign({name: xr.full_like(p[name], value) for name, value in STILL.items()})
+    p = p.drop_vars("omega") if omega is None else p.assign(omega=omega)
     tree["posterior"] = xr.DataTree(p)
     x_ref = tree["constant_data"].to_dataset()["x_ref"].values[0]
-    away = np.array([-1.5, -0.5, 0.5, 1.0, 2.0])
     drawn = Fit(tree).draws(10 ** (x_ref + away), one_run=True, measured=False)["score"]
-    z = np.arcsin(np.sqrt(drawn.isel(benchmark=0).values.reshape(-1, 5))) - np.pi / 4
+    return np.arcsin(np.sqrt(drawn.isel(benchmark=0).values.reshape(-1, len(away)))) - np.pi / 4
+
+
+def test_one_run_walks_with_independent_steps_of_the_stated_variance(fitted):
+    z = walked(fitted, np.array([-1.5, -0.5, 0.5, 1.0, 2.0]), None)
     down, up = z[:, [1, 0]], z[:, 2:]
     steps = np.concatenate([np.diff(down, prepend=0.0), np.diff(up, prepend=0.0)], axis=1)
     lengths = np.array([0.5, 1.0, 0.5, 0.5, 1.0])
     np.testing.assert_allclose(steps.std(axis=0), 0.02 * np.sqrt(lengths), rtol=0.07)
     assert np.abs(np.corrcoef(steps.T) - np.eye(5)).max() < 0.09
     assert np.abs(steps.mean(axis=0)).max() < 0.002
+
+
+def test_one_run_goes_through_what_the_ladder_knows_of_omega(fitted):
+    constant, p = (fitted.idata[name].to_dataset() for name in ("constant_data", "posterior"))
+    x = np.log10(constant["compute"].values) - constant["x_ref"].values[0]
+    known = np.array([0.1, -0.08, 0.05, 0.02, 0.0])
+    omega = xr.zeros_like(p["omega"]) + xr.DataArray(known, dims="model")
+    middle = (x[1] + x[2]) / 2
+    away = np.array([x[0] - 1, x[0], middle, x[2], 1.0])
+    z = walked(fitted, away, omega)
+    np.testing.assert_allclose(z[:, [1, 3]], known[[0, 2]] + 0 * z[:, :2], atol=1e-6)
+    # Between two models a Brownian bridge, below the smallest a walk of its own.
+    np.testing.assert_allclose(z.mean(axis=0)[[0, 2]], [0.1, (known[1] + known[2]) / 2], atol=0.003)
+    sd = 0.02 * np.sqrt([1, (x[2] - x[1]) / 4, 1])
+    np.testing.assert_allclose(z.std(axis=0)[[0, 2, 4]], sd, rtol=0.07)
 
 
 def test_another_model_has_shocks_of_its_own_and_the_same_spread(fitted):
@@ -112,7 +137,7 @@ def test_a_run_far_behind_is_flagged_as_behind_by_its_decades(fitted, behind):
 def test_a_benchmark_that_jumps_alone_departs(fitted):
     run = median_run(fitted)
     z = np.arcsin(np.sqrt(run["score"]))
-    up = np.where(run["benchmark"] == fitted.benchmarks[0], 0.25, 0.0)
+    up = np.where(run["benchmark"] == fitted.benchmarks[0], 0.35, 0.0)
     run["score"] = np.sin(z + up * (run["compute"] == LOOKS[2])) ** 2
     result = monitor(fitted, run, TARGET)
     assert list(result.looks["flag"]) == ["", "", "departs", "departs"]
@@ -298,7 +323,7 @@ def test_a_score_without_a_count_is_as_noisy_as_the_largest_ladder_model_s(fitte
 def test_command_answers_from_the_saved_posterior(fitted, saved, tmp_path, capsys):
     median_run(fitted, 0.9).to_csv(tmp_path / "run.csv", index=False)
     arguments = ["monitor", str(saved), str(tmp_path / "run.csv"), "--out", str(tmp_path / "out")]
-    assert main([*arguments, "--json", "--planned", "7e23", "1e24"]) == 0
+    assert main([*arguments, "--json", "--planned", "7e23", "1e24"]) == 3
     printed = json.loads(capsys.readouterr().out)
     assert printed["target_compute"] == TARGET and printed["planned"] == 6
     assert printed["flagged"] and printed["looks"][-1]["flag"] == "behind"
@@ -323,11 +348,117 @@ def test_command_refuses_in_a_sentence(fitted, saved, tmp_path, capsys):
     run = str(tmp_path / "run.csv")
     median_run(fitted).to_csv(run, index=False)
     (tmp_path / "run.xlsx").write_bytes(b"PK")
+    (tmp_path / "empty").mkdir()
     for arguments, message in (
         ([run, "--lag", "1", "2", "3"], "expected --lag MEAN"),
         ([run, "--lag", "1", "--reference", run], "expected --lag or --reference"),
         ([str(tmp_path / "run.xlsx")], "expected a .parquet"),
         ([str(tmp_path / "none.csv")], "no such table"),
+        ([run, "--watch", "1"], "expected --watch SECONDS above 0 with --planned"),
+        ([str(tmp_path / "empty")], "expected tables of checkpoints"),
     ):
         assert main(["monitor", str(saved), *arguments]) == 2
         assert message in capsys.readouterr().err
+
+
+SIX = TARGET * np.array([0.02, 0.1, 0.3, 0.5, 0.7, 0.9])
+
+
+def shifted_run(fitted, where, by):
+    """The median run at SIX looks, `by` radians off at these (benchmark, moment)."""
+    score = fitted.draws(SIX, one_run=True, measured=False)["score"].median(("chain", "draw"))
+    z = np.arcsin(np.sqrt(score.values))
+    z[where] += by
+    return table(fitted, np.sin(np.clip(z, 0, np.pi / 2)) ** 2, SIX)
+
+
+@pytest.mark.parametrize(
+    ("where", "by", "said"),
+    [
+        ((0, 3), 0.4, "one point out, GSM8K at 5e+23 FLOPs: check its evaluation first"),
+        ((slice(None), 3), -0.4, "one checkpoint out, at 5e+23 FLOPs, on several benchmarks"),
+        ((slice(None), slice(3, None)), -0.4, "out since 5e+23 FLOPs: check the training"),
+    ],
+    ids=["point", "checkpoint", "window"],
+)
+def test_a_departure_says_what_to_check_first(fitted, where, by, said):
+    result = monitor(fitted, shifted_run(fitted, where, by), TARGET)
+    assert result.flagged and result.check_first.startswith(said)
+    assert (result.looks["check_first"] == "").tolist() == (result.looks["flag"] == "").tolist()
+    assert monitor(fitted, median_run(fitted), TARGET).check_first == ""
+
+
+def test_a_folder_of_tables_is_one_run(fitted, tmp_path):
+    run = median_run(fitted)
+    for i, (_, part) in enumerate(run.groupby("compute")):
+        part.to_csv(tmp_path / f"{i}.csv", index=False)
+    pd.testing.assert_frame_equal(gathered(tmp_path), read_checkpoints(run))
+    run.iloc[:1].to_csv(tmp_path / "again.csv", index=False)
+    with pytest.raises(ValueError, match="each checkpoint in one table"):
+        gathered(tmp_path)
+
+
+def test_logs_are_a_run_with_the_compute_of_their_models(tmp_path):
+    answers = [
+        {"doc_id": i, "acc": float(i < right), "filter": "none"}
+        | {
+            "doc_hash": f"{i}",
+            "metrics": ["acc"],
+            "resps": [[""]],
+            "filtered_resps": [""],
+            "arguments": [["q", ""]],
+        }
+        for i, right in ((i, 3) for i in range(4))
+    ]
+    for step in ("step1", "step2"):
+        folder = tmp_path / "logs" / step
+        folder.mkdir(parents=True)
+        (folder / "samples_task_2026-01-01T00-00-00.jsonl").write_text(
+            "\n".join(map(json.dumps, answers))
+        )
+        (folder / "results_2026-01-01T00-00-00.json").write_text(
+            json.dumps({"model_name": step, "results": {"task": {}}})
+        )
+    (tmp_path / "models.csv").write_text("model,compute\nstep1,1e22\nstep2,2e22\n")
+    run = gathered(tmp_path / "logs", tmp_path / "models.csv", ["acc"])
+    assert run["compute"].tolist() == [1e22, 2e22] and run["rate"].tolist() == [0.75, 0.75]
+
+
+def test_a_growing_file_is_read_when_it_changes_and_halves_are_read_again(tmp_path, monkeypatch):
+    path = tmp_path / "run.csv"
+    head, rows = "benchmark,compute,score\n", ["b,1e21,0.1\n", "b,1e22,0.2\n"]
+    states = iter([None, "", head + "b,1e21", head + rows[0], None, head + "".join(rows)])
+
+    def sleep(_):
+        state = next(states)
+        if state is not None:
+            path.write_text(state)
+
+    monkeypatch.setattr("cod_bayes.decide.watch.time.sleep", sleep)
+    following = growing(path, lambda: gathered(path), 1.0)
+    assert next(following)["rate"].tolist() == [0.1]
+    assert next(following)["rate"].tolist() == [0.1, 0.2]
+    states = iter([head + "b,1e21,7\n", None])  # no rate, and it stays so
+    with pytest.raises(ValueError, match=r"a rate in \[0, 1\]"):
+        next(following)
+
+
+@pytest.mark.parametrize(("behind", "code", "looks"), [(0.0, 0, 4), (1.2, 3, 1)])
+def test_watching_ends_with_the_run_or_with_its_departure(
+    fitted, saved, tmp_path, capsys, monkeypatch, behind, code, looks
+):
+    compute = np.append(LOOKS[1:], TARGET)
+    run = median_run(fitted, behind, compute).sort_values("compute", kind="stable")
+    path, size = tmp_path / "run.csv", len(fitted.benchmarks)
+    parts = iter([run.iloc[: size * (i + 1)] for i in range(1, 4)])
+    run.iloc[:size].to_csv(path, index=False)
+    monkeypatch.setattr(
+        "cod_bayes.decide.watch.time.sleep", lambda _: next(parts).to_csv(path, index=False)
+    )
+    planned = [f"{flops:.6g}" for flops in compute]
+    arguments = ["monitor", str(saved), str(path), "--watch", "60", "--planned", *planned]
+    assert main([*arguments, "--out", str(tmp_path / "out")]) == code
+    printed = capsys.readouterr().out
+    assert printed.count("Run against model") == looks
+    assert ("departs: out since" in printed) == (code == 3)
+    assert len(pd.read_csv(tmp_path / "out" / "looks.csv")) == looks

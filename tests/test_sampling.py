@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import nutpie
+import pyarrow as pa
 import pytest
 import xarray as xr
 from seeds import seed
@@ -194,23 +195,38 @@ def test_an_interrupt_before_there_is_a_draw_is_raised(monkeypatch, interruptibl
         sample(SPEC, ladder(), random_seed=seed(1), draws=50, tune=50, progressbar=False)
 
 
+def raw_trace(lengths, size):
+    """Of chains that were cut short: two draws of warm-up, then of each chain its number."""
+    draws, stats = [], []
+    for chain, length in enumerate(lengths):
+        warm = np.arange(length + 2) < 2
+        theta = pa.FixedSizeListArray.from_arrays(
+            pa.array(np.repeat(np.where(warm, -1.0, chain), size)), size
+        )
+        energy = pa.array(np.where(warm, -1.0, chain))
+        draws.append(pa.record_batch({"theta": theta}))
+        stats.append(pa.record_batch({"tuning": pa.array(warm), "energy": energy, "mass": theta}))
+    return SimpleNamespace(get_arrow_trace=lambda: (draws, stats))
+
+
 def test_a_run_cut_short_keeps_the_chains_that_make_most_draws():
     density = Density.of(SPEC, ladder())
-    theta = np.full((4, 100, density.size), np.nan)
-    for chain, length in enumerate((30, 100, 0, 90)):
-        theta[chain, :length] = chain
-    raw = xr.DataTree.from_dict(
-        {
-            "posterior": xr.Dataset({"theta": (("chain", "draw", "coordinate"), theta)}),
-            "sample_stats": xr.Dataset({"energy": (("chain", "draw"), theta[..., 0])}),
-        }
-    )
     none = Preconditioner.none(density.shared, density.first)
+    raw = raw_trace((30, 100, 0, 90), density.size)
     kept, stats = _cut_short(none, SimpleNamespace(abort=lambda: raw))
-    assert kept.shape == (2, 90, density.size)
+    assert kept.shape == (2, 90, density.size) and [*stats] == ["tuning", "energy"]
     np.testing.assert_array_equal(stats["energy"].values, [[1] * 90, [3] * 90])
-    one = xr.DataTree.from_dict(
-        {name: raw[name].to_dataset().isel(draw=[0]) for name in ("posterior", "sample_stats")}
-    )
+    one = raw_trace((1, 1, 0, 1), density.size)
     with pytest.raises(KeyboardInterrupt):
         _cut_short(none, SimpleNamespace(abort=lambda: one))
+
+
+def test_a_small_fit_imports_no_plots():
+    code = (
+        "import sys\nfrom cod_bayes.sampling.nuts import nutpie\n"
+        "print({'arviz', 'arviz_plots', 'matplotlib', 'sklearn'} & {*sys.modules})\n"
+        "import arviz\n"
+        "print(nutpie.sample.__globals__['arviz'].from_dict is arviz.from_dict)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:2] == ["set()", "True"]

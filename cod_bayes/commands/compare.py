@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cod_bayes.commands import options
-from cod_bayes.commands.outputs import write_answer
+from cod_bayes.commands.outputs import picture, write_answer
 from cod_bayes.commands.printing import print_json, print_table, rounded, unconverged
 from cod_bayes.commands.values import given_indexes, number, numbers_by_name
 
 if TYPE_CHECKING:
     from cod_bayes.decide.compare import Comparison
+    from cod_bayes.decide.gain import Gain
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -33,20 +33,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     options.goals(parser, "the score is 1 where all goals are met, else 0")
     options.indexes(parser)
-    parser.add_argument(
-        "--value",
-        type=float,
-        metavar="V",
-        help="money that a score of 1 earns; the cost is subtracted from it",
-    )
+    options.value(parser, "money that a score of 1 earns; the cost is subtracted from it")
     options.cost_record(parser)
-    parser.add_argument(
-        "--baseline",
-        type=float,
-        default=0.0,
-        metavar="U",
-        help="utility of no training at all (default 0)",
-    )
+    options.baseline(parser, "utility of no training at all (default 0)", 0.0)
     parser.add_argument(
         "--regret",
         type=float,
@@ -60,17 +49,26 @@ def add(commands: argparse._SubParsersAction) -> None:
         metavar="P",
         help="tail probability of VaR and CVaR (default 0.05)",
     )
+    parser.add_argument(
+        "--gain",
+        action="store_true",
+        help="also what the recipe of each design is worth in compute of the first one's, by "
+        "benchmark and index, at the design's FLOPs",
+    )
     options.seed(parser)
     options.json(parser)
-    options.out_folder(parser, "compare.json, compare.csv and compare.png")
+    options.out_folder(
+        parser, "compare.json, compare.csv and compare.png, and gain.csv with --gain"
+    )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
+    import pandas as pd
+
     from cod_bayes.decide.compare import compare, mean_score, reaches
     from cod_bayes.decide.cost import read_cost
     from cod_bayes.forecast.storage import load
-    from cod_bayes.show.plots import compare_figure
 
     designs: dict[str, tuple[Path, float]] = {}
     for text in arguments.designs:
@@ -98,15 +96,39 @@ def run(arguments: argparse.Namespace) -> int:
         level=arguments.level,
         random_seed=arguments.seed,
     )
+    gains = {}
+    if arguments.gain:
+        from cod_bayes.decide.gain import gain
+
+        (reference, (first, _)), *others = designs.items()
+        if all(path.resolve() == first.resolve() for _, (path, _) in others):
+            raise ValueError("expected --gain with designs of several posteriors, got one")
+        gains = {
+            name: gain(
+                fits[first.resolve()],
+                fits[path.resolve()],
+                flops,
+                indexes=given_indexes(arguments),
+                random_seed=arguments.seed,
+            )
+            for name, (path, flops) in others
+            if path.resolve() != first.resolve()
+        }
     if arguments.json:
-        print_json(found.to_dict())
+        worth = {"gains": {name: one.to_dict() for name, one in gains.items()}} if gains else {}
+        print_json(found.to_dict() | worth)
     else:
         show(found)
-    files = {
+        for name, one in gains.items():
+            show_gain(one, name, reference)
+    files: dict[str, Any] = {
         "compare.json": found.to_dict(),
         "compare.csv": found.table.reset_index(),
-        "compare.png": partial(compare_figure, found),
+        "compare.png": picture("compare_figure", found),
     }
+    if gains:
+        tables = {name: one.table for name, one in gains.items()}
+        files["gain.csv"] = pd.concat(tables, names=["design", None]).reset_index(level=0)
     write_answer(arguments, files)
     return 0
 
@@ -159,3 +181,30 @@ def show(comparison: Comparison) -> None:
     ]
     title = f"Designs, utility in {comparison.unit}{unconverged(failed)}"
     print_table(title, heads, rows, left=("design",))
+
+
+def show_gain(gain: Gain, name: str, reference: str) -> None:
+    """One row per benchmark and index, and what stands beyond the range."""
+    rows = [
+        (
+            str(row.benchmark),
+            factor(row.q50),
+            f"{factor(row.q05)} – {factor(row.q95)}",
+            f"{100 * row.p_better:.0f} %",
+        )
+        for row in gain.table.itertuples()
+    ]
+    title = f"{name} at {gain.compute:.3g} FLOPs, in compute of {reference}"
+    heads = ("benchmark", "is worth", "90 %", "P(better)")
+    print_table(f"{title}{unconverged(gain.failed_checks)}", heads, rows)
+
+
+def factor(m: float) -> str:
+    """ "1.2x"; at an end of the range, that it lies beyond."""
+    from cod_bayes.decide.gain import DECADES
+
+    if m <= 1.001 * 10**-DECADES:
+        return f"< {10**-DECADES:g}x"
+    if m >= 0.999 * 10**DECADES:
+        return f"> {10**DECADES:g}x"
+    return f"{m:.3g}x"

@@ -19,20 +19,13 @@ FORMATS = ("lm-eval", "inspect", "helm", "evalplus", "opencompass", "every-eval-
 def add(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("ingest", help="turn evaluation logs into a table")
     options.path(parser, "sources", nargs="+", metavar="SOURCE", help="log files, or their folders")
-    options.path(
+    options.models_table(
         parser,
-        "--models",
-        required=True,
-        metavar="CSV",
-        help="table of the models: columns model and compute (FLOPs), or model, params, tokens; "
+        "table of the models: columns model and compute (FLOPs), or model, params, tokens; "
         "optionally family, role",
+        required=True,
     )
-    parser.add_argument(
-        "--metric",
-        action="append",
-        metavar="M",
-        help="the score to take; of several, each benchmark takes the first that it has",
-    )
+    options.metric(parser)
     parser.add_argument(
         "--filter",
         action="append",

@@ -3,28 +3,48 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 from cod_bayes.commands import options
-from cod_bayes.commands.outputs import write_answer
+from cod_bayes.commands.outputs import picture, write_answer
 from cod_bayes.commands.printing import percent, percents, print_table, unconverged
 from cod_bayes.commands.values import one_target
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from cod_bayes.decide.monitor import Monitored
+    from cod_bayes.forecast.posterior import Fit
+
+DEPARTS = 3  # exit code
 
 
 def add(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
-        "monitor", help="place a run's checkpoints in its forecast, update it, flag departures"
+        "monitor",
+        help="place a run's checkpoints in its forecast, update it, flag departures",
+        epilog="exit codes: 0 follows the model, 3 departs from it, 2 input or options refused",
     )
     options.posterior(parser)
     options.path(
         parser,
         "checkpoints",
         help="table of one run's checkpoints: benchmark, compute, and score or n_correct with "
-        f"n_trials; {options.TABLES}",
+        f"n_trials; {options.TABLES}; or a folder of such tables, or of logs with --models",
+    )
+    options.models_table(
+        parser, "of logs: table of the checkpoints' compute, as `cod-bayes ingest` takes it"
+    )
+    options.metric(parser, "of logs: ")
+    parser.add_argument(
+        "--watch",
+        type=float,
+        metavar="SECONDS",
+        help="look at the checkpoints this often until the run departs or reaches its target; "
+        "needs --planned",
     )
     options.target_compute(
         parser, "training compute of the finished run (default: that of the saved forecast)"
@@ -67,24 +87,49 @@ def add(commands: argparse._SubParsersAction) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if len(arguments.lag) > 2:
         raise ValueError(f"expected --lag MEAN or --lag MEAN SD in decades, got {arguments.lag}")
-    from cod_bayes.decide.monitor import estimate_lag, monitor
+    if arguments.watch is not None and not (arguments.watch > 0 and arguments.planned):
+        raise ValueError(
+            "expected --watch SECONDS above 0 with --planned, the compute of all later looks; "
+            "without it each new look is one more chance of a false alarm"
+        )
+    from cod_bayes.decide.monitor import estimate_lag
+    from cod_bayes.decide.watch import gathered, growing
     from cod_bayes.forecast.storage import load
-    from cod_bayes.show.plots import monitor_figure
 
     fit = load(arguments.posterior)
+    target = one_target(fit, arguments.target_compute)
     lag, lag_sd = (*arguments.lag, 0.0)[:2]
     if arguments.reference is not None:
         if arguments.lag != [0.0]:
             raise ValueError("expected --lag or --reference, got both; leave one out")
         lag, lag_sd = estimate_lag(fit, arguments.reference)
+    read = partial(gathered, arguments.checkpoints, arguments.models, arguments.metric, fit)
+    if arguments.watch is None:
+        return _answer(arguments, fit, read(), target, lag, lag_sd, arguments.planned)
+    print(f"watching {arguments.checkpoints}", file=sys.stderr)
+    for table in growing(arguments.checkpoints, read, arguments.watch):
+        last = table["compute"].max()
+        later = [compute for compute in arguments.planned if compute > last]
+        code = _answer(arguments, fit, table, target, lag, lag_sd, later)
+        if code or last >= target * (1 - 1e-9):
+            return code
+    return 0
+
+
+def _answer(
+    arguments: argparse.Namespace,
+    fit: Fit,
+    table: pd.DataFrame,
+    target: float,
+    lag: float,
+    lag_sd: float,
+    planned: Sequence[float],
+) -> int:
+    """Prints and writes what these checkpoints say. DEPARTS if the run is flagged, else 0."""
+    from cod_bayes.decide.monitor import monitor
+
     monitored = monitor(
-        fit,
-        arguments.checkpoints,
-        one_target(fit, arguments.target_compute),
-        planned=arguments.planned,
-        lag=lag,
-        lag_sd=lag_sd,
-        alpha=arguments.alpha,
+        fit, table, target, planned=planned, lag=lag, lag_sd=lag_sd, alpha=arguments.alpha
     )
     if arguments.json:
         print(monitored.to_json())
@@ -94,10 +139,10 @@ def run(arguments: argparse.Namespace) -> int:
         "checkpoints.csv": monitored.checkpoints,
         "looks.csv": monitored.looks,
         "forecast.csv": monitored.forecast,
-        "monitor.png": partial(monitor_figure, monitored),
+        "monitor.png": picture("monitor_figure", monitored),
     }
     write_answer(arguments, files)
-    return 0
+    return DEPARTS if monitored.flagged else 0
 
 
 def show(monitored: Monitored) -> None:
@@ -149,3 +194,5 @@ def show(monitored: Monitored) -> None:
         final,
         caption="; ".join(monitored.doubts),
     )
+    if monitored.flagged:
+        print(f"departs: {monitored.check_first}")

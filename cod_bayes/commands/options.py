@@ -93,6 +93,28 @@ def indexes(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def models_table(parser: argparse.ArgumentParser, meaning: str, *, required: bool = False) -> None:
+    path(parser, "--models", required=required, metavar="CSV", help=meaning)
+
+
+def metric(parser: argparse.ArgumentParser, of: str = "") -> None:
+    """of: what it is the score of, where that is not plain."""
+    parser.add_argument(
+        "--metric",
+        action="append",
+        metavar="M",
+        help=f"{of}the score to take; of several, each benchmark takes the first that it has",
+    )
+
+
+def value(parser: argparse.ArgumentParser, meaning: str) -> None:
+    parser.add_argument("--value", type=float, metavar="V", help=meaning)
+
+
+def baseline(parser: argparse.ArgumentParser, meaning: str, default: float | None = None) -> None:
+    parser.add_argument("--baseline", type=float, default=default, metavar="U", help=meaning)
+
+
 def cost_record(parser: argparse.ArgumentParser) -> None:
     path(
         parser,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,16 @@ def write_forecast(
     fit.save(out / "posterior.nc", outlook)
     names = ("forecast.csv", "posterior.nc", "forecast.png", "report.html")
     return {name: str(out / name) for name in names}
+
+
+def picture(name: str, found: Any) -> Callable[[], Figure]:
+    """Draws what a decision found by this function of `cod_bayes.show.decisions`. It is imported
+    only then, because matplotlib takes longer than the decision."""
+
+    def draw() -> Figure:
+        return getattr(import_module("cod_bayes.show.decisions"), name)(found)
+
+    return draw
 
 
 def write_answer(arguments: argparse.Namespace, files: Mapping[str, Any]) -> None:

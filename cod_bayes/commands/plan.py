@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from functools import partial
 from typing import TYPE_CHECKING
 
 from cod_bayes.commands import options
-from cod_bayes.commands.outputs import write_answer
+from cod_bayes.commands.outputs import picture, write_answer
 from cod_bayes.commands.printing import print_json, print_table, rounded, unconverged
 from cod_bayes.commands.values import given_indexes
 
@@ -48,7 +47,6 @@ def run(arguments: argparse.Namespace) -> int:
     from cod_bayes.decide.cost import read_cost
     from cod_bayes.decide.plan import Goal, plan
     from cod_bayes.forecast.storage import load
-    from cod_bayes.show.plots import plan_figure
 
     goals = [Goal.parse(goal) for goal in arguments.goal]
     cost = read_cost(arguments.cost) if arguments.cost else None
@@ -67,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     files = {
         "plan.json": found.to_dict(),
         "plan.csv": found.curve,
-        "plan.png": partial(plan_figure, found),
+        "plan.png": picture("plan_figure", found),
     }
     write_answer(arguments, files)
     return 0

@@ -14,7 +14,19 @@ def add(commands: argparse._SubParsersAction) -> None:
     options.posterior(parser)
     options.target_computes(parser)
     options.indexes(parser)
-    options.out_file(parser, "the record; the file must not exist yet", "registration.json")
+    parser.add_argument(
+        "--assume",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="an assumption that is registered beside those of the model; repeat the option for "
+        "several",
+    )
+    options.out_file(
+        parser,
+        "the record, with a page .md beside it; neither may exist yet",
+        "registration.json",
+    )
     parser.set_defaults(run=run)
 
 
@@ -23,12 +35,19 @@ def run(arguments: argparse.Namespace) -> int:
     from cod_bayes.forecast.storage import load
 
     fit = load(arguments.posterior)
+    if arguments.out.suffix == ".md":
+        raise ValueError(f"expected --out of a JSON file, got {arguments.out}; the page is beside")
     record = register(
-        fit, arguments.target_compute, arguments.posterior, indexes=given_indexes(arguments)
+        fit,
+        arguments.target_compute,
+        arguments.posterior,
+        indexes=given_indexes(arguments),
+        assumptions=arguments.assume,
     )
     if fit.failed_checks:
         print(f"warning: unconverged: {', '.join(fit.failed_checks)}", file=sys.stderr)
     write(record, arguments.out)
-    print(f"registered: {len(record['forecasts'])} forecasts in {arguments.out}")
+    page = arguments.out.with_suffix(".md")
+    print(f"registered: {len(record['forecasts'])} forecasts in {arguments.out}, {page}")
     print(f"sha256 {record['sha256']}")
     return 0

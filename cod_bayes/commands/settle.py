@@ -36,10 +36,17 @@ def add(commands: argparse._SubParsersAction) -> None:
         parser, "training compute of the trained model (needed where several are registered)"
     )
     options.out_file(parser, "the settlement (default: NAME.settled.json beside NAME.json)")
+    options.path(
+        parser,
+        "--ledger",
+        metavar="CSV",
+        help="also enter the scores in this ledger and print how well all its forecasts have done",
+    )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from cod_bayes.decide.ledger import check_new, enter, running
     from cod_bayes.decide.register import read, settle, settlement
     from cod_bayes.writing import write_once
 
@@ -51,8 +58,14 @@ def run(arguments: argparse.Namespace) -> int:
     table = settle(record, results, arguments.target_compute)
     show(table, record)
     out = arguments.out or arguments.registration.with_suffix(".settled.json")
+    if arguments.ledger is not None:
+        check_new(arguments.ledger, record, table)
     write_once(out, json.dumps(settlement(record, table), indent=1, allow_nan=False) + "\n")
-    print(f"written: {out}", file=sys.stderr)
+    written = [out]
+    if arguments.ledger is not None:
+        show_ledger(running(enter(arguments.ledger, record, table)))
+        written.append(arguments.ledger)
+    print(f"written: {', '.join(map(str, written))}", file=sys.stderr)
     return 0
 
 
@@ -103,3 +116,24 @@ def show(table: pd.DataFrame, record: dict[str, Any]) -> None:
     )
     title = f"Registered {record['created']}, in points{unconverged(record['failed_checks'])}"
     print_table(title, (*heads, "PIT", "log score"), rows, [mean])
+
+
+def show_ledger(table: pd.DataFrame) -> None:
+    """One row after each registration."""
+    heads = ["registered", "record", "results", "MAE", "CRPS", "in 50 %", "in 90 %", "mean PIT"]
+    heads.append("PIT from uniform")
+    rows = [
+        (
+            str(row.registered),
+            str(row.registration_sha256)[:12],
+            str(row.n),
+            f"{100 * row.mae:.1f}",
+            f"{100 * row.crps:.2f}",
+            f"{100 * row.coverage50:.0f} %",
+            f"{100 * row.coverage90:.0f} %",
+            f"{row.pit_mean:.2f}",
+            f"{row.pit_ks:.2f} of {1.36 / row.n**0.5:.2f}",
+        )
+        for row in table.itertuples()
+    ]
+    print_table("Ledger so far, in points", heads, rows, left=("registered", "record"))

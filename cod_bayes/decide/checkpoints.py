@@ -15,6 +15,7 @@ from cod_bayes.forecast.posterior import Fit, check_names
 
 _COUNTS = ["n_correct", "n_trials"]
 _ENOUGH = 0.95  # of the items: with fewer, a mean would be over easier or harder ones
+_READ = ["benchmark", "compute", "rate", "trials"]
 
 
 def read_checkpoints(source: TableSource, fit: Fit | None = None) -> pd.DataFrame:
@@ -23,8 +24,8 @@ def read_checkpoints(source: TableSource, fit: Fit | None = None) -> pd.DataFram
     Args:
         source: a table, as `read_table` takes it. Columns benchmark, compute and either n_correct
             and n_trials or score; one row per benchmark or per item. The rate of a benchmark is the
-            mean over its items, on n trials as in `cod_bayes.evidence.trials`.
-            Other columns are ignored.
+            mean over its items, on n trials as in `cod_bayes.evidence.trials`. Other columns are
+            ignored. A table that was read already is returned as it is.
         fit: where the table has a column item, its rows are those of the items that this fit
             forecasts.
 
@@ -33,6 +34,8 @@ def read_checkpoints(source: TableSource, fit: Fit | None = None) -> pd.DataFram
             more than a few of the fit's items.
         FileNotFoundError: a missing file.
     """
+    if isinstance(source, pd.DataFrame) and list(source.columns) == _READ:
+        return source
     opened = open_table(source)
     _check_columns(opened.columns)
     table = opened.read(["benchmark", "item"], ["compute", *_COUNTS, "score"])
@@ -71,7 +74,7 @@ def read_checkpoints(source: TableSource, fit: Fit | None = None) -> pd.DataFram
         inverse=("inverse", lambda values: values.sum(skipna=False)),
     ).reset_index()
     means["trials"] = trials_of_mean(means["items"], means["inverse"])
-    return means[["benchmark", "compute", "rate", "trials"]]
+    return means[_READ]
 
 
 def with_assumed_trials(fit: Fit, checkpoints: pd.DataFrame) -> pd.DataFrame:

@@ -166,7 +166,7 @@ def compare(
             )
         utility = mean_score()
     score = _worlds(loaded, indexes, random_seed)
-    u = np.column_stack([_applied(utility, score[name], name) for name in designs])
+    u = np.column_stack([applied(utility, score[name], name) for name in designs])
     compute = np.array([float(flops) for _, flops in designs.values()])
     money = np.full(u.shape, np.nan)
     if cost is not None:
@@ -279,7 +279,7 @@ def _worlds(
     }
 
 
-def _applied(utility: Utility, score: xr.DataArray, name: str) -> np.ndarray:
+def applied(utility: Utility, score: xr.DataArray, name: str) -> np.ndarray:
     """The utility of every sample (sample,).
 
     Raises ValueError for a utility of another shape or that is not finite.

@@ -41,13 +41,15 @@ import numpy as np
 import pandas as pd
 
 from cod_bayes.decide.checkpoints import read_checkpoints, with_assumed_trials, with_planned
-from cod_bayes.decide.fits import as_fit
+from cod_bayes.decide.departures import advice, statistics
+from cod_bayes.decide.fits import as_fit, thinned
 from cod_bayes.decide.runs import Runs, score_of
 from cod_bayes.forecast.posterior import Fit
 from cod_bayes.model.equations import arcsine
 
 _SHARES = np.array([[0.8], [0.2]])  # of alpha: behind, departs
 _LAG_PRIOR = 0.5  # decades; the sd of a lag before any reference run is observed
+_MOST_DRAWS = 4000  # half of them rank p: in steps of 1/2000, a twentieth of a fifth of 0.05
 _FLAGGED = "flagged: the run departs from the model, which the updated forecast relies on"
 
 
@@ -60,8 +62,9 @@ class Monitored:
             trials (given or assumed); q05, q50, q95 of the prediction given all earlier moments;
             pit.
         looks: one row per moment: compute, training (share of the target's compute), behind and
-            behind_sd (decades), p_behind, p_departs, p_run, flag ("", "behind" or "departs");
-            effective_draws, what importance weights would leave of the draws.
+            behind_sd (decades), p_behind, p_departs, p_run, flag ("", "behind" or "departs"),
+            check_first, what to check first where it is flagged; effective_draws, what importance
+            weights would leave of the draws.
         forecast: one row per benchmark and moment, and one before any (compute 0): benchmark,
             compute, mean, sd, q05, q50, q95 of the finished run's measured score.
         target_compute: FLOPs. lag, lag_sd: decades. planned: number of looks that alpha is for.
@@ -82,6 +85,11 @@ class Monitored:
     def flagged(self) -> bool:
         """Whether the run has departed from the model at any look so far."""
         return bool((self.looks["flag"] != "").any())
+
+    @property
+    def check_first(self) -> str:
+        """What to check first, as of the last look; empty where the run is not flagged."""
+        return str(self.looks["check_first"].iloc[-1])
 
     @property
     def doubts(self) -> list[str]:
@@ -141,7 +149,7 @@ def monitor(
         raise ValueError(
             f"expected a finite lag and lag_sd >= 0 in decades, got {lag} and {lag_sd}"
         )
-    fit = as_fit(fit)
+    fit = thinned(as_fit(fit), _MOST_DRAWS)
     measured = with_assumed_trials(fit, read_checkpoints(checkpoints, fit))
     moments = np.unique(measured["compute"])
     later = np.setdiff1d(np.asarray(planned, float), moments)
@@ -154,7 +162,7 @@ def monitor(
     runs = Runs.simulate(fit, cells, target_compute, lag, lag_sd)
     observed = arcsine(measured["rate"].to_numpy(), measured["trials"].to_numpy())
     bands, forecast = _update(runs, measured, observed, fit.benchmarks)
-    looks = _looks(runs, observed, cells["compute"].to_numpy(), alpha)
+    looks = _looks(runs, observed, cells, alpha)
     looks.insert(1, "training", looks["compute"] / target_compute)
     looks["effective_draws"] = [
         _effective_draws(runs, observed, (measured["compute"] <= compute).to_numpy())
@@ -247,11 +255,12 @@ def _summary(score: np.ndarray, benchmarks: list[str]) -> pd.DataFrame:
     return pd.DataFrame(head | {"q05": low, "q50": middle, "q95": high})
 
 
-def _looks(runs: Runs, observed: np.ndarray, moment: np.ndarray, alpha: float) -> pd.DataFrame:
-    """Both statistics at every look, their p, and p_run.
+def _looks(runs: Runs, observed: np.ndarray, cells: pd.DataFrame, alpha: float) -> pd.DataFrame:
+    """Both statistics at every look, their p, p_run, and what to check first.
 
-    observed: y of the checkpoints; moment: compute of every cell. Cells of planned looks are last.
+    observed: y of the checkpoints; cells: those of planned looks are last.
     """
+    benchmark, moment = cells["benchmark"].to_numpy(), cells["compute"].to_numpy()
     half, others = runs.y[::2], runs.y[1::2]
     mean = half.mean(axis=0)
     covariance = np.cov(half, rowvar=False).reshape(len(mean), -1)
@@ -259,25 +268,13 @@ def _looks(runs: Runs, observed: np.ndarray, moment: np.ndarray, alpha: float) -
     last = moment[: len(observed)].max()
     for compute in np.unique(moment):
         so_far = moment <= compute
-        inverse = np.linalg.pinv(covariance[np.ix_(so_far, so_far)], hermitian=True)
-        direction = inverse @ runs.rise[so_far]
-        power = runs.rise[so_far] @ direction
-
-        def statistics(
-            y: np.ndarray,
-            so_far: np.ndarray = so_far,
-            inverse: np.ndarray = inverse,
-            direction: np.ndarray = direction,
-        ) -> np.ndarray:
-            m_y = mean[so_far] - y
-            return np.stack([m_y @ direction, ((m_y @ inverse) * m_y).sum(axis=-1)])
-
-        simulated = statistics(others[:, so_far])
+        of, power = statistics(mean[so_far], covariance[np.ix_(so_far, so_far)], runs.rise[so_far])
+        simulated = of(others[:, so_far])
         # Rank from the top, among the simulated runs and oneself.
         p_simulated = (len(others) - _rank(simulated)) / len(others)
         least_p.append((p_simulated / _SHARES).min(axis=0))
         if compute <= last:
-            of_run = statistics(observed[so_far[: len(observed)]])
+            of_run = of(observed[so_far[: len(observed)]])
             p = (1 + (simulated >= of_run[:, None]).sum(axis=1)) / (1 + len(others))
             power = max(power, 1e-12)
             rows.append([compute, of_run[0] / power, power**-0.5, *p])
@@ -289,6 +286,18 @@ def _looks(runs: Runs, observed: np.ndarray, moment: np.ndarray, alpha: float) -
     looks["p_run"] = (1 + as_small) / (1 + len(others))
     reason = np.where(of_run_so_far["p_behind"] <= of_run_so_far["p_departs"], "behind", "departs")
     looks["flag"] = np.where(looks["p_run"] <= alpha, reason, "")
+    looks["check_first"] = ""
+    for i in np.flatnonzero(looks["flag"] != ""):
+        so_far = moment[: len(observed)] <= looks["compute"][i]
+        cells = benchmark[: len(observed)][so_far], moment[: len(observed)][so_far]
+        columns = np.flatnonzero(so_far)
+        looks.loc[i, "check_first"] = advice(
+            (half[:, columns], others[:, columns]),
+            runs.rise[columns],
+            observed[so_far],
+            cells,
+            alpha * _SHARES[:, 0],
+        )
     return looks
 
 

@@ -1,8 +1,9 @@
 """A forecast written down before the training, and scored after it.
 
 A registration holds, per benchmark and compute, the quantiles q_tau of the forecast at
-tau = 0.5 %, 1 %, .. 99.5 %, the scores of up to 400 target models, and their origin: hashes of the
-evidence, the model's specification and the posterior, the seed, versions and failed checks.
+tau = 0.5 %, 1 %, .. 99.5 %, the scores of up to 400 target models, what is assumed, the ladder's
+models, and their origin: hashes of the evidence, the model's specification and the posterior, the
+seed, versions and failed checks. A page in Markdown beside it says the same to people.
 `sha256` is the hash of all the rest. It reveals a careless change, but anyone can compute it again
 after a deliberate one. So publish it, with a date, where others can see it.
 
@@ -23,23 +24,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from cod_bayes.decide import publish
 from cod_bayes.decide.fits import as_fit
 from cod_bayes.evaluate.scoring import energy_score, log_score, pit
 from cod_bayes.forecast.index import Index, add_indexes, members
 from cod_bayes.forecast.posterior import Fit, check_names
 from cod_bayes.writing import write_once
 
-FORMAT = "cod-bayes registration 1"  # `draws` and `indexes` may be missing
+FORMAT = "cod-bayes registration 1"  # all after `failed_checks` may be missing
 _DRAWS = 400
 LEVELS = np.arange(1, 200) / 200
 _MIDPOINTS = slice(None, None, 2)  # of the LEVELS: (i - 1/2) / 100
@@ -51,6 +51,7 @@ def register(
     posterior: str | Path | None = None,
     *,
     indexes: Sequence[Index] = (),
+    assumptions: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The forecast at each compute (FLOPs) as a record for `write`.
 
@@ -58,6 +59,7 @@ def register(
         fit: a fit, or the file of a saved one.
         posterior: the file of the fit; needed where `fit` is not a file.
         indexes: that are registered beside the benchmarks.
+        assumptions: of the author, a sentence each; the model's own stand beside them.
 
     Raises:
         ValueError: a compute that is not positive and finite, no file, or an index that
@@ -97,15 +99,15 @@ def register(
         "evidence_digest": str(attrs["evidence_digest"]),
         "posterior_sha256": hashlib.sha256(Path(posterior).read_bytes()).hexdigest(),
         "random_seed": int(attrs["random_seed"]),
-        "versions": {
-            "cod_bayes of the fit": str(attrs["version"]),
-            "cod_bayes": metadata.version("cod-bayes"),
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-        },
+        "versions": publish.versions(fit),
         "failed_checks": list(fit.failed_checks),
         "levels": LEVELS.tolist(),
         "indexes": members(drawn),
+        "assumptions": {
+            "given": [str(text) for text in assumptions],
+            "of_the_model": publish.assumptions(fit, draws["compute"].values.tolist()),
+        },
+        "ladder": publish.ladder(fit),
         "forecasts": forecasts,
     }
     return record | {"sha256": digest(record)}
@@ -118,12 +120,16 @@ def digest(record: Mapping[str, Any]) -> str:
 
 
 def write(record: Mapping[str, Any], path: str | Path) -> None:
-    """As JSON, to a new file.
+    """As JSON, to a new file, and as Markdown beside it.
 
     Raises:
         FileExistsError: a registration is never overwritten.
     """
+    page = Path(path).with_suffix(".md")
+    if page.exists() and not Path(path).exists():
+        raise FileExistsError(f"{page} exists; expected a new file: give another name with --out")
     write_once(Path(path), json.dumps(record, indent=1, allow_nan=False) + "\n")
+    write_once(page, publish.markdown(record, LEVELS))
 
 
 def read(path: str | Path) -> dict[str, Any]:

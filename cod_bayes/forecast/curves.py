@@ -25,6 +25,13 @@ MAX_LOSS = 3.0
 MIN_SLOPE = 0.1 * np.log(10)
 MAX_CEILING_LOSS = 1.0
 _NEAR_ZERO = 1e-12
+_AT_ONCE = 800  # draws, so that the arrays of `means` stay in a processor's cache
+
+
+def in_a_row(draws: xr.DataArray, *dims: str) -> np.ndarray:
+    """The draws of all chains one after the other, in NumPy alone. (draw, *dims)"""
+    variable = draws.variable.transpose("chain", "draw", *dims)
+    return variable.values.reshape(-1, *variable.shape[2:])
 
 
 @dataclass(frozen=True)
@@ -43,13 +50,13 @@ class Curves:
     @classmethod
     def of(cls, draws: xr.Dataset, constant: xr.Dataset, clusters: np.ndarray) -> Curves:
         """Of a posterior's clusters with these indices; draws of all chains in one row."""
-        flat = draws.stack(sample=("chain", "draw")).isel(cluster=clusters)
-        if "accuracy" in flat:
-            table = flat["accuracy"].transpose("sample", "cluster", "ahead")
-            return cls({"accuracy": radians(table.values)}, flat["ahead"].values)
-        value = {name: flat[name].transpose("sample", "cluster").values for name in CURVE}
-        of = constant["benchmark_of_cluster"].values[clusters]
-        nu = flat["nu"].sel(benchmark=of).transpose("sample", "benchmark").values
+        if "accuracy" in draws:
+            table = in_a_row(draws["accuracy"], "cluster", "ahead")[:, clusters]
+            return cls({"accuracy": radians(table)}, draws["ahead"].values)
+        value = {name: in_a_row(draws[name], "cluster")[:, clusters] for name in CURVE}
+        names = draws["benchmark"].values.tolist()
+        of = [names.index(name) for name in constant["benchmark_of_cluster"].values[clusters]]
+        nu = in_a_row(draws["nu"], "benchmark")[:, of]
         return cls(value | {"nu": nu * constant["nu_ratio"].values[clusters]})
 
     def at(self, k: int, ahead: np.ndarray) -> np.ndarray:
@@ -64,6 +71,39 @@ class Curves:
         share = np.clip((ahead - low) / (high - low), 0, 1)
         left, rest = (np.take_along_axis(table, at, axis=1) for at in (right - 1, right))
         return np.sin(left + share * (rest - left)) ** 2
+
+    def means(self, ahead: np.ndarray, *weights: np.ndarray) -> np.ndarray:
+        """Weighted sums of the clusters' accuracies at many points (compute,), in single precision
+        and without the care of `softplus`: five times as fast as `at`.
+
+        weights: each (cluster,). (weights, draw, compute)
+        """
+        draws, clusters = next(iter(self.draws.values())).shape[:2]
+        sums = np.zeros((len(weights), draws, len(ahead)), np.float32)
+        for start in range(0, draws, _AT_ONCE):
+            part = slice(start, start + _AT_ONCE)
+            some = Curves({name: v[part] for name, v in self.draws.items()}, self.ahead)
+            for k in range(clusters):
+                y = some._single(k, ahead)
+                for into, weight in zip(sums, weights, strict=True):
+                    into[part] += np.float32(weight[k]) * y
+        return sums
+
+    def _single(self, k: int, ahead: np.ndarray) -> np.ndarray:
+        if self.ahead is not None:
+            return self.at(k, ahead).astype(np.float32)
+        single = {name: v[:, k, None].astype(np.float32) for name, v in self.draws.items()}
+        eta, beta, gamma, g, nu = (single[name] for name in (*CURVE, "nu"))
+        y = beta * -ahead.astype(np.float32)
+        y += np.log(nu) + eta
+        with np.errstate(over="ignore"):
+            np.exp(y, out=y)  # infinite where nothing is solved; the accuracy is then g
+        np.log1p(y, out=y)
+        y *= -1 / nu
+        np.exp(y, out=y)
+        y *= (1 - g) * np.exp(-gamma)
+        y += g
+        return y
 
     @property
     def predictable(self) -> np.ndarray:

@@ -25,6 +25,7 @@ from cod_bayes.evidence.record import Evidence, EvidenceWarning, read_table
 from cod_bayes.forecast.anchors import anchor_doubts
 from cod_bayes.forecast.groups import add_items, constant_data, observed_data
 from cod_bayes.forecast.posterior import FORMAT, WHOLE, Fit
+from cod_bayes.forecast.storage import rounded
 from cod_bayes.model.ladder import LadderData, ladder_data
 from cod_bayes.model.spec import Spec, load_spec
 
@@ -262,6 +263,7 @@ def _sampled(
     trials = spec.constants["assumed_trials"]
     tree["observed_data"] = xr.DataTree(observed_data(ladder))
     tree["constant_data"] = xr.DataTree(constant_data(evidence, clusters, ladder, trials))
+    tree["posterior"] = xr.DataTree(rounded(tree))  # as a file keeps it: it forecasts identically
     if not clustered:
         add_items(tree, evidence, clusters, ladder, trials)
     return tree, interrupted

@@ -14,15 +14,14 @@ import pandas as pd
 import xarray as xr
 
 from cod_bayes.evidence.checks import check_targets
-from cod_bayes.forecast.curves import Curves
+from cod_bayes.forecast.curves import Curves, in_a_row
 from cod_bayes.forecast.groups import counted, ladder_of_tree, number_of_items
 from cod_bayes.forecast.mapping import Mapping
 from cod_bayes.forecast.outlook import LIKELY, Forecast
-from cod_bayes.forecast.target import Target, random_walk, stream, target_numbers
+from cod_bayes.forecast.target import Target, random_walk, stream, target_numbers, through
 from cod_bayes.model.ladder import LadderData
 from cod_bayes.model.spec import Spec
 from cod_bayes.model.variables import CURVE, DIMS, SHOCKS
-from cod_bayes.writing import replacing
 
 if TYPE_CHECKING:
     import pymc as pm
@@ -100,8 +99,7 @@ class Fit:
 
     def curves(self, benchmark: str) -> Curves:
         """The benchmark's curves, one a cluster, draws of all chains in one row."""
-        inside = self._clusters_of(self.benchmarks.index(benchmark))
-        return Curves.of(self._posterior, self._constant, inside)
+        return self._curves_of(self.benchmarks.index(benchmark))[0]
 
     def summary(self) -> pd.DataFrame:
         """One row per cluster: benchmark, kind, share of items, P(predictable), posterior means."""
@@ -175,22 +173,22 @@ class Fit:
         one_run: bool = False,
         continues: bool = False,
         measured: bool = True,
-        model_seed: int = 0,
+        model_seed: int | None = 0,
     ) -> xr.Dataset:
         """The draws of a forecast, `Forecast.draws`.
 
         Args:
             benchmarks: only these, in their order; their draws are those of all.
             one_run: the computes are moments of one training run: its shocks are the same at all of
-                them, and omega is a random walk from x_b through them. Otherwise each compute is a
-                target of its own, seen through the same standard draws, so that a forecast is a
-                curve.
+                them, and omega is a random walk from x_b through them and the ladder's models.
+                Otherwise each compute is a target of its own, seen through the same standard draws,
+                so that a forecast is a curve.
             continues: the target is each benchmark's largest ladder model, trained on. The shocks
                 that it showed stay.
             measured: with the noise of an evaluation on the ladder's trials.
             model_seed: another number draws another model from the same posterior draws. Its shocks
                 differ; the random walk of one run stays, because all models share what no curve
-                follows.
+                follows. None: a model without shocks of its own.
 
         Returns:
             As `Forecast.draws`; `subset_score` is NaN where a benchmark has several clusters and
@@ -244,7 +242,7 @@ class Fit:
         *,
         one_run: bool,
         continues: bool,
-        model_seed: int,
+        model_seed: int | None,
     ) -> Target:
         """Benchmark b's target, as `draws` says. Its standard normals depend on the seed alone.
 
@@ -265,26 +263,33 @@ class Fit:
         x_ref, top = float(self._constant["x_ref"][b]), int(self._constant["top"][b])
         sigma, shared = value["sigma_delta"][:, b], value["sigma_model"]
         own = rng.standard_normal(draws)
+        luck = float(model_seed is not None)
         if len(self.benchmarks) > 1:
-            delta = sigma * own + shared * common - value["delta"][:, top]
+            delta = luck * (sigma * own + shared * common) - value["delta"][:, top]
         else:
-            delta = sigma * (sigma * own + shared * common) / np.hypot(sigma, shared)
+            delta = luck * sigma * (sigma * own + shared * common) / np.hypot(sigma, shared)
         delta = np.zeros(draws) if continues else delta - value["lead"][:, b]
         away = np.log10(compute) - x_ref
         # A part of omega is common to all benchmarks, those of other fits of this seed as well.
         steps = common_step, rng.standard_normal(draws)
         walks = [step[:, None] * np.sqrt(np.abs(away)) for step in steps]
+        knots, known = np.empty(0), np.empty((draws, 0))
+        if one_run and "omega" in value:  # below x_b it goes through that of the ladder's models
+            knots = np.log10(self._constant["compute"].values) - x_ref
+            knots, known = knots[knots < 0], value["omega"][:, b][:, knots < 0]
         if one_run:
-            seeds = [seed, 7], [seed, 5, number]
-            walks = [random_walk(away, draws, np.random.default_rng(of)) for of in seeds]
+            moments, seeds = np.append(away, knots), ([seed, 7], [seed, 5, number])
+            walks = [random_walk(moments, draws, np.random.default_rng(of)) for of in seeds]
             walks[0] = walks[0][order]
         rho = self.spec.constants["shared_omega"]
-        walk = np.sqrt(rho) * walks[0] + np.sqrt(1 - rho) * walks[1]
-        eps = rng.standard_normal((draws, len(weight))) * value["tau"][:, b, None]
+        omega = np.sqrt(rho) * walks[0] + np.sqrt(1 - rho) * walks[1]
+        omega *= value["sigma_omega"][:, b, None]
+        omega = through(omega, away, knots, known)
+        eps = luck * rng.standard_normal((draws, len(weight))) * value["tau"][:, b, None]
         return Target(
             Curves({name: v[at] for name, v in curves.draws.items()}, curves.ahead),
             away[None, :] + delta[:, None],
-            walk * value["sigma_omega"][:, b, None],
+            omega,
             eps,
             weight,
             part,
@@ -316,11 +321,8 @@ class Fit:
         share = float(weight @ part)
         if share > 1 - 1e-9 or part.max() < LIKELY:
             return None
-        subset, rest = np.zeros((2, len(self._shocks["sigma_delta"]), len(_PATH)))
-        for k, p in enumerate(part):
-            y = curves.at(k, _PATH)
-            subset += weight[k] * p / share * y
-            rest += weight[k] * (1 - p) / (1 - share) * y
+        inside, outside = weight * part / share, weight * (1 - part) / (1 - share)
+        subset, rest = curves.means(_PATH, inside, outside)
         scatter = self.spec.constants["mapping_scatter"]
         seed = int(self.idata.attrs["random_seed"])
         rng = np.random.default_rng([seed, 3, stream(self.benchmarks[b])])
@@ -336,11 +338,17 @@ class Fit:
 
     def _curves_of(self, b: int) -> tuple[Curves, np.ndarray, np.ndarray]:
         """One benchmark's curves, its clusters' shares of the items, and how they count in the
-        subset."""
-        inside = self._clusters_of(b)
-        curves = Curves.of(self._posterior, self._constant, inside)
-        part = counted(self.predictable.values[inside])
-        return curves, self._constant["weight"].values[inside], part
+        subset. Put together once, as mappings are."""
+        if b not in self._known_curves:
+            inside = self._clusters_of(b)
+            curves = Curves.of(self._posterior, self._constant, inside)
+            part = counted(self.predictable.values[inside])
+            self._known_curves[b] = curves, self._constant["weight"].values[inside], part
+        return self._known_curves[b]
+
+    @cached_property
+    def _known_curves(self) -> dict[int, tuple[Curves, np.ndarray, np.ndarray]]:
+        return {}
 
     def _clusters_of(self, b: int) -> np.ndarray:
         of = self._constant["benchmark_of_cluster"].values
@@ -357,14 +365,8 @@ class Fit:
     @cached_property
     def _shocks(self) -> dict[str, np.ndarray]:
         """Scales and shocks that a target needs, (draw of any chain, dim)."""
-        p = self._posterior
-        draws = p.sizes["chain"] * p.sizes["draw"]
-        value = {}
-        for name in SHOCKS:
-            dims = DIMS.get(name, ())
-            ordered = p[name].transpose("chain", "draw", *dims).values
-            value[name] = ordered.reshape(draws, *(p.sizes[dim] for dim in dims))
-        return value
+        names = [*SHOCKS, *(name for name in ("omega",) if name in self._posterior)]
+        return {name: in_a_row(self._posterior[name], *DIMS.get(name, ())) for name in names}
 
     def save(self, path: str | Path, forecast: Forecast | None = None) -> None:
         """Write everything as netCDF; `load` and `az.from_netcdf` read it. An error leaves an older
@@ -373,6 +375,8 @@ class Fit:
         forecast: written as the groups predictions and predictions_constant_data, so that
         decisions made from the file know their target.
         """
+        from cod_bayes.forecast.storage import save
+
         tree = self.idata
         if forecast is not None:
             tree = tree.copy()
@@ -380,11 +384,7 @@ class Fit:
             tree["predictions"] = xr.DataTree(forecast.draws)
             constant = xr.Dataset({"log10_compute": np.log10(flops)})
             tree["predictions_constant_data"] = xr.DataTree(constant)
-        # In memory first: a full disk is then a refusal, not a crash inside the library. It is
-        # copied, because the library's buffer cannot be released while a failed write is reported.
-        content = bytes(tree.to_netcdf(engine="h5netcdf"))
-        with replacing(Path(path)) as part:
-            part.write_bytes(content)
+        save(tree, Path(path))
 
 
 def check_names(names: Sequence[str], known: Sequence[str]) -> None:

@@ -151,6 +151,23 @@ def random_walk(away: np.ndarray, draws: int, rng: np.random.Generator) -> np.nd
     return walk
 
 
+def through(walk: np.ndarray, away: np.ndarray, knots: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Random walks at `away`, given their values where those are known.
+
+    A walk that was drawn without this knowledge is moved by what it misses at the nearest known
+    points, linearly between them: a Brownian bridge from one to the next.
+
+    walk: (draw, away then knots); knots: (knot,) below 0, where it starts; known: (draw, knot).
+    """
+    here, missed = walk[:, : len(away)], known - walk[:, len(away) :]
+    if len(knots) == 0:
+        return here
+    at, first = np.unique(np.append(knots, 0.0), return_index=True)
+    missed = np.column_stack([missed, np.zeros(len(missed))])[:, first]
+    share = np.stack([np.interp(away, at, of) for of in np.eye(len(at))])
+    return here + missed @ share
+
+
 def stream(name: str) -> int:
     """A benchmark's number among the seeds of random streams, whatever its place in a fit."""
     return zlib.crc32(name.encode())

@@ -191,10 +191,10 @@ def fall_variance(z: np.ndarray, noise: np.ndarray) -> np.ndarray:
 
     z, noise: (cluster, model).
     """
-    from sklearn.isotonic import isotonic_regression
-
     if len(z) < _MIN_CLUSTERS_TO_FALL:
         return np.zeros(len(z))
+    from sklearn.isotonic import isotonic_regression
+
     away = np.full(z.shape, np.nan)
     for k in range(len(z)):
         measured = np.isfinite(noise[k])

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
-from arviz_stats.base import array_stats
 
 from cod_bayes.model.variables import PARAMETERS
 
 R_HAT, BULK_ESS, E_BFMI = 1.01, 400, 0.3
+
+
+def statistics() -> Any:
+    """ArviZ's. Imported late, because it takes a second, for which a sampler need not wait."""
+    from arviz_stats.base import array_stats
+
+    return array_stats
 
 
 def moving(posterior: xr.Dataset, name: str) -> list[np.ndarray]:
@@ -21,16 +28,16 @@ def moving(posterior: xr.Dataset, name: str) -> list[np.ndarray]:
 
 
 def worst_r_hat(columns: list[np.ndarray]) -> float:
-    return max(float(array_stats.rhat(column, method="rank")) for column in columns)
+    return max(float(statistics().rhat(column, method="rank")) for column in columns)
 
 
 def least_bulk_ess(columns: list[np.ndarray]) -> float:
-    return min(float(array_stats.ess(column, method="bulk")) for column in columns)
+    return min(float(statistics().ess(column, method="bulk")) for column in columns)
 
 
 def least_tail_ess(columns: list[np.ndarray]) -> float:
     return min(
-        float(array_stats.ess(column, method="tail", prob=(0.05, 0.95))) for column in columns
+        float(statistics().ess(column, method="tail", prob=(0.05, 0.95))) for column in columns
     )
 
 

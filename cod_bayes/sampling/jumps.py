@@ -20,13 +20,11 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from arviz_stats.base import array_stats
 from scipy.special import logsumexp
-from scipy.stats import multivariate_normal
-from sklearn.mixture import GaussianMixture
 
 from cod_bayes.model.ladder import LadderData
 from cod_bayes.model.spec import Spec
+from cod_bayes.sampling.checks import statistics
 from cod_bayes.sampling.density import Density
 from cod_bayes.sampling.kernels import N_BENCHMARK, PER_CLUSTER, sweep
 from cod_bayes.sampling.preconditioner import Preconditioner
@@ -86,10 +84,11 @@ def _is_slow(draws: np.ndarray) -> bool:
     """draws: one cluster's coordinates (chain, draw, 4)."""
     columns = np.moveaxis(draws, -1, 0)
     fewest = _SLOW_ESS * draws.shape[0] * draws.shape[1]
-    if not min(float(array_stats.ess(column, method="mean")) for column in columns) > fewest:
+    if not min(float(statistics().ess(column, method="mean")) for column in columns) > fewest:
         return True
     return (
-        not max(float(array_stats.rhat(column, method="split")) for column in columns) < _SLOW_R_HAT
+        not max(float(statistics().rhat(column, method="split")) for column in columns)
+        < _SLOW_R_HAT
     )
 
 
@@ -98,6 +97,10 @@ def _propose(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of one cluster's draws (chain, draw, 4): proposals (chain, draw, proposal, 4), and log q of
     the draws and of the proposals."""
+    # Most ladders of few clusters never need them, and they take a second to import.
+    from scipy.stats import multivariate_normal
+    from sklearn.mixture import GaussianMixture
+
     scale = draws.reshape(-1, PER_CLUSTER).std(axis=0) + 1e-12
     flat = draws.reshape(-1, PER_CLUSTER) / scale
     mixture = GaussianMixture(

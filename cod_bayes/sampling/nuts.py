@@ -11,18 +11,19 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import nutpie
 import xarray as xr
-from nutpie.compile_pymc import CompiledPyMCModel
 
 from cod_bayes.model.ladder import LadderData
 from cod_bayes.model.spec import Spec
 from cod_bayes.model.variables import DIMS, PARAMETERS
-from cod_bayes.sampling.checks import convergence, divergences, e_bfmi_of
+from cod_bayes.sampling.checks import convergence, divergences, e_bfmi_of, statistics
 from cod_bayes.sampling.density import Density
 from cod_bayes.sampling.jumps import jump
 from cod_bayes.sampling.kernels import copy_c, log_density_c
 from cod_bayes.sampling.preconditioner import Preconditioner
+from cod_bayes.sampling.traces import arrays, sampler
+
+nutpie = sampler()
 
 _FIRST_RUN = (80, 250)  # tune and draws of every chain, for the preconditioner
 _LAPLACE_DRAWS = 2000  # for the first run's preconditioner
@@ -75,7 +76,7 @@ def sample(
         run_chains = chains if diverged is None else int(_diverging(diverged[1]).sum())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the checks name what failed
-            sampler = nutpie.sample(
+            running = nutpie.sample(
                 _compiled(density, preconditioner, start),
                 draws=run_draws,
                 tune=run_tune,
@@ -89,22 +90,23 @@ def sample(
                 progress_bar=progressbar,
                 save_warmup=False,
                 blocking=False,
+                return_raw_trace=True,
             )
         try:
-            raw = sampler.wait()
+            statistics()  # the first time an import, which the chains do not wait for
+            theta, stats = arrays(running.wait())
         except KeyboardInterrupt:
             if not kept and diverged is not None:
                 kept = [diverged]
             if not kept and not learning:
-                kept = [_cut_short(preconditioner, sampler)]
+                kept = [_cut_short(preconditioner, running)]
             if not kept:
                 raise
             return _interrupted(density, data, kept)
-        theta = preconditioner.theta(raw["posterior"]["theta"].values)
+        theta = preconditioner.theta(theta)
         if learning:
             target_accept = next(steps)
         else:
-            stats = raw["sample_stats"].to_dataset()
             if diverged is not None:
                 theta, stats = _replace_diverging(diverged, theta, stats)
             diverged = None
@@ -155,15 +157,14 @@ def _replace_diverging(
     return joined_theta, joined.isel(chain=place).assign_coords(chain=np.arange(len(bad)))
 
 
-def _cut_short(preconditioner: Preconditioner, sampler: Any) -> tuple[np.ndarray, xr.Dataset]:
+def _cut_short(preconditioner: Preconditioner, running: Any) -> tuple[np.ndarray, xr.Dataset]:
     """Ends a run early. Keeps as many chains, cut to one length, as make most draws.
 
     Raises:
         KeyboardInterrupt: too few of them.
     """
     try:
-        raw = sampler.abort()
-        phi, stats = raw["posterior"]["theta"].values, raw["sample_stats"].to_dataset()
+        phi, stats = arrays(running.abort())
     except Exception:  # of a run without draws
         raise KeyboardInterrupt from None
     lengths = np.isfinite(phi[..., 0]).sum(axis=1)
@@ -203,10 +204,10 @@ def _random_start(points: np.ndarray) -> Callable[[int], np.ndarray]:
 
 def _compiled(
     density: Density, preconditioner: Preconditioner, start: Callable[[int], np.ndarray]
-) -> CompiledPyMCModel:
+) -> Any:
     """The density as the class that nutpie makes of PyMC models."""
     size = density.size
-    return CompiledPyMCModel(
+    return nutpie.compile_pymc.CompiledPyMCModel(
         dims={"theta": ("coordinate",)},
         reparameterized_names=None,
         compiled_logp_func=log_density_c,

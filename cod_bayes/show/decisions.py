@@ -72,19 +72,24 @@ def next_figure(found: NextRun) -> Figure:
     figure = Figure(figsize=(8.4, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     runs = found.table[found.table["kind"] == "run"].sort_values("compute")
-    left.plot(runs["compute"], 100 * runs["sd_after"], "o-", color=BLUE, label="after the run")
+    for (seeds, part), colour in zip(runs.groupby("seeds"), CATEGORIES, strict=False):
+        label = f"after {seeds} runs" if seeds > 1 else "after a run"
+        left.plot(part["compute"], 100 * part["sd_after"], "o-", color=colour, label=label)
+        error = 2 * part["reduction_se"] / part["cost"] / runs["per_cost"].max()
+        height = part["per_cost"] / runs["per_cost"].max()
+        right.errorbar(part["compute"], height, error, fmt="o-", color=colour, capsize=3)
     left.axhline(100 * found.table["sd_before"].iloc[0], color=GREY, ls="--", label="now")
-    for row in found.table[found.table["kind"] == "anchor"].itertuples():
-        label = literal(f"anchor on {row.benchmark}")
-        left.axhline(100 * row.sd_after, color=ORANGE, ls=":", label=label)
+    others = found.table[(found.table["kind"] != "run") & found.table["counts"]]
+    for row in others.itertuples():
+        of = f"anchor on {row.benchmark}" if row.kind == "anchor" else f"{row.factor:g}x {row.kind}"
+        left.axhline(100 * row.sd_after, color=ORANGE, ls=":", label=literal(of))
     left.set(xscale="log", xlabel="compute of the run (FLOPs)", ylabel="sd of the target (points)")
     left.legend(fontsize="small")
-    right.plot(runs["compute"], runs["per_cost"] / runs["per_cost"].max(), "o-", color=BLUE)
     right.set(
         xscale="log",
         xlabel="compute of the run (FLOPs)",
-        ylabel="reduction per cost, best = 1",
-        ylim=(0, 1.05),
+        ylabel="reduction per cost, ± 2 s.e., best = 1",
+        ylim=(-0.05, 1.4),
     )
     if found.failed_checks:
         _say(figure, f"unconverged: {', '.join(found.failed_checks)}")
