@@ -12,7 +12,7 @@ import pytest
 from cod_bayes.evaluate.backtest import problems, run
 from cod_bayes.evidence.record import read_table
 
-distributed = pytest.importorskip("distributed")
+pytestmark = pytest.mark.slow
 
 METHODS = ("persistence", "krajewski", "end_to_end", "bnsl")
 
@@ -75,6 +75,7 @@ class KillsAWorker(Executor):
 
 
 def test_a_killed_worker_costs_no_result(tmp_path) -> None:
+    distributed = pytest.importorskip("distributed")
     found = problems(read_table(ladder_table()), targets=9)
     serial = run(found, METHODS, SerialExecutor(), progressbar=False)
     with (
