@@ -249,7 +249,7 @@ GOLDEN_NAMES = (
     "mu_omega nu omega_step sigma_beta sigma_delta sigma_eta sigma_gamma sigma_model spread_omega "
     "suite tau"
 ).split()
-GOLDEN_LOG_P = -406.5875537548315
+GOLDEN_LOG_P = -472.4237521617608
 GOLDEN_CONSTANTS = {"capped_share": 0.25, "capped_loss": 4.0, "chance_items": 30.0}
 GOLDEN_CONSTANTS |= {"nu_ratio_cluster": 0.7, "nu_ratio_zero": 0.2, "nu_ratio_outliers": 1.5}
 GOLDEN_CONSTANTS |= {"mapping_scatter": 0.04, "evaluation_noise": 0.004, "assumed_trials": 1000.0}
