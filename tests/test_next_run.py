@@ -72,11 +72,11 @@ def test_more_models_of_one_compute_say_more_than_one_and_cost_as_much_more(fitt
 
 def test_noise_is_told_from_a_difference(fitted):
     """Two runs of models that can do nothing beside one near the target."""
-    result = next_run(fitted, TARGET, candidates=[1e10, 1e11, 5e23], cost=[1e-9, 1e-9, 1.0])
+    result = next_run(fitted, TARGET, candidates=[1e15, 1e16, 5e23], cost=[1e-9, 1e-9, 1.0])
     small = result.table[result.table["compute"] < 1e18]
     assert not small["counts"].any() and small["reduction"].max() < 0.05
     assert result.best_per_cost["compute"] == 5e23  # however little the small ones cost
-    alone = next_run(fitted, TARGET, candidates=[1e10], factor=1.0001)
+    alone = next_run(fitted, TARGET, candidates=[1e15], factor=1.0001)
     assert alone.best is None and alone.best_per_cost is None
     printed = json.loads(alone.to_json())
     assert printed["best"] is None and printed["best_per_cost"] is None
@@ -91,7 +91,7 @@ def test_of_candidates_that_noise_does_not_tell_apart_the_cheapest_is_best(fitte
 
 def test_a_decision_is_worth_at_most_its_loss_and_little_far_from_the_edge(fitted):
     median = float(fitted.forecast(TARGET).draws["score"].mean("benchmark").median())
-    options = {"candidates": [1e10, 9.9e23], "seeds": [1]}
+    options = {"candidates": [1e15, 9.9e23], "seeds": [1]}
     edge = next_run(fitted, TARGET, baseline=median, **options)
     small, large = edge.table["loss_less"][:2]
     assert 0 <= small < 0.1 * edge.loss < 0.3 * edge.loss < large <= edge.loss

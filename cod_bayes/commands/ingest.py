@@ -13,7 +13,7 @@ from cod_bayes.commands.values import table_path
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMATS = ("lm-eval", "inspect", "helm", "evalplus", "opencompass", "every-eval-ever")
+FORMATS = ("lm-eval", "inspect", "helm", "evalplus", "every-eval-ever", "opencompass")
 
 
 def add(commands: argparse._SubParsersAction) -> None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cod_bayes.model.equations import arcsine
-from cod_bayes.model.variables import SHARED
 
 if TYPE_CHECKING:
     from cod_bayes.clustering.clusters import Clusters
@@ -112,8 +111,7 @@ class LadderData:
 
     @property
     def coords(self) -> dict[str, list[str]]:
-        names = {"benchmark": self.benchmark, "cluster": self.cluster, "model": self.model}
-        return names | {"parameter": list(SHARED)}
+        return {"benchmark": self.benchmark, "cluster": self.cluster, "model": self.model}
 
     @property
     def cells(self) -> list[str]:

@@ -152,7 +152,8 @@ def build(
     b, top = ladder.of_cluster[k], ladder.top
     several = float(B > 1)
 
-    with pm.Model(coords=ladder.coords | {"cell": ladder.cells}) as model:
+    coords = ladder.coords | {"cell": ladder.cells, "parameter": list(SHARED)}
+    with pm.Model(coords=coords) as model:
         prior = Priors.of(spec, ladder)
         curve = curves(ladder, prior)
 

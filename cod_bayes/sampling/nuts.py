@@ -15,7 +15,7 @@ import xarray as xr
 
 from cod_bayes.model.ladder import LadderData
 from cod_bayes.model.spec import Spec
-from cod_bayes.model.variables import DIMS, PARAMETERS
+from cod_bayes.model.variables import DIMS, PARAMETERS, SHARED
 from cod_bayes.sampling.checks import convergence, divergences, e_bfmi_of, statistics
 from cod_bayes.sampling.density import Density
 from cod_bayes.sampling.jumps import jump
@@ -188,7 +188,7 @@ def _data_tree(
     values = density.constrain(theta)
     posterior = xr.Dataset(
         {name: (("chain", "draw", *DIMS.get(name, ())), values[name]) for name in PARAMETERS},
-        {"chain": chain, "draw": draw, **data.coords},
+        {"chain": chain, "draw": draw, "parameter": list(SHARED), **data.coords},
     )
     stats = xr.concat([stats for _, stats in runs], "draw").isel(draw=slice(None, None, every))
     # E-BFMI compares neighbouring draws, so it is taken before thinning.

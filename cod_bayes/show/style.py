@@ -53,7 +53,7 @@ def finish(
     for axis, name in zip(axes, names, strict=False):
         axis.set_title(literal(name[:40]))
     if axes[0].get_legend_handles_labels()[0]:
-        axes[0].legend(fontsize="small")
+        axes[0].legend(fontsize="small", loc="upper left")
     say_failed(figure, failed_checks)
 
 
