@@ -14,7 +14,7 @@ from cod_bayes.forecast.target import stream
 from cod_bayes.model.equations import accuracy, radians
 from cod_bayes.model.ladder import LadderData
 from cod_bayes.model.statement import build
-from cod_bayes.model.variables import DIMS, PARAMETERS
+from cod_bayes.model.variables import DIMS, PARAMETERS, SHARED
 
 FAST = {"mode": "FAST_COMPILE"}
 DRAWS = 4000
@@ -113,6 +113,7 @@ def known_fit(**changed):
     p = dict.fromkeys(PARAMETERS, 1e-9) | {"delta": 0.0, "lead": 0.0}
     p |= {"nu": 0.5, "eta": 0.2, "beta": 0.3, "gamma": 0.1, "g": 0.05} | changed
     sizes = {dim: len(names) for dim, names in data.coords.items()}
+    sizes["parameter"] = len(SHARED)
     posterior = {}
     for name in PARAMETERS:
         dims = DIMS.get(name, ())
