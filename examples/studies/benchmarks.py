@@ -8,10 +8,11 @@
     million     improved MeanShift on 1 million items x 9 models
     one         one benchmark of 1,319 items, from file to forecast, each run in a fresh process
     suite       the same for the paper's eight benchmarks, 61k items
+    many        10, 30, 90 and 180 benchmarks of one curve each in one fit, from file to forecast
     memory      peak memory for 1 million items x 12 models, from file to forecast
     backtest    60 forecasting problems: prints the command, which takes minutes
 
-Without --only all but suite, memory and backtest run. --quick shrinks all sizes: it tests the
+Without --only all but suite, many, memory and backtest run. --quick shrinks all sizes: it tests the
 script, not the limits. Seconds are wall-clock seconds unless stated otherwise.
 """
 
@@ -205,6 +206,26 @@ def measure_suite(quick: bool) -> Iterator[Line]:
     yield from written(table, "30 s; run 1: 90 s on a fresh machine")
 
 
+def measure_many(quick: bool) -> Iterator[Line]:
+    import pandas as pd
+
+    from cod_bayes.model.equations import accuracy
+
+    rng, compute = np.random.default_rng(0), np.geomspace(1e19, 1e23, 10)
+    for n in (5, 10) if quick else (10, 30, 90, 180):
+        eta, beta = rng.normal(0.4, 1, (n, 1)), np.exp(rng.normal(-1, 0.4, (n, 1)))
+        y = accuracy(np.log10(compute / compute[-1]), eta, beta, 0.2, 0.1, 0.5)
+        cells = [(f"b{i:03d}", f"m{j}") for i in range(n) for j in range(10)]
+        table = pd.DataFrame(cells, columns=["benchmark", "model"]).assign(
+            item="all",
+            compute=np.tile(compute, n),
+            n_trials=1000,
+            n_correct=rng.binomial(1000, y).ravel(),
+        )
+        for line in written(table, "45 s" if n == 90 else "", runs=1 if n < 90 else 2):
+            yield dataclasses.replace(line, what=f"{n} benchmarks x 10 models, {line.what}")
+
+
 def measure_memory(quick: bool) -> Iterator[Line]:
     from cod_bayes.evaluate.simulate import PAPER_BENCHMARKS, Model, simulate
 
@@ -232,10 +253,11 @@ MEASUREMENTS = {
     "million": measure_million,
     "one": measure_one,
     "suite": measure_suite,
+    "many": measure_many,
     "memory": measure_memory,
     "backtest": measure_backtest,
 }
-LONG = ("suite", "memory", "backtest")
+LONG = ("suite", "many", "memory", "backtest")
 
 
 def main() -> None:
