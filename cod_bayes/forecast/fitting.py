@@ -123,7 +123,7 @@ def fit(
         if not interrupted and several:
             tree.attrs["forecast_of"] = "mean of two posteriors: this one and that of group 'whole'"
             try:
-                tree["whole"], interrupted = sampled(whole, clustered=several)
+                tree["whole"], interrupted = sampled(whole, with_clusters=several)
             except KeyboardInterrupt:
                 failed = json.loads(tree.attrs["failed_checks"])
                 tree.attrs["failed_checks"] = json.dumps([f"interrupted before {WHOLE}", *failed])
@@ -222,23 +222,25 @@ def _sampled(
     clusters: dict[str, Clusters],
     *,
     random_seed: int,
-    clustered: Collection[str] = (),
+    with_clusters: Collection[str] = (),
     **options: Any,
 ) -> tuple[xr.DataTree, bool]:
     """A posterior with all groups and attributes of a fit, and whether it was interrupted.
 
-    clustered: given for the second posterior, of whole benchmarks: those that have several clusters
-    in the first. It has no items and anchors, and its chains have another seed. The attribute
-    random_seed is the fit's, because it seeds the target's shocks of both.
+    with_clusters: of the second posterior, of whole benchmarks: those that have several clusters in
+    the first one. The second has no items and anchors, and its chains have another seed. The
+    attribute random_seed is the fit's, because it seeds the target's shocks of both.
     """
     from cod_bayes.sampling.engines import require_forecastable, sample_fast, sample_stated
 
-    ladder = ladder_data(evidence, clusters, spec.constants, clustered=clustered)
+    ladder = ladder_data(evidence, clusters, spec.constants, clustered=with_clusters)
     seed = random_seed
-    if clustered:
+    if with_clusters:
         seed = int(np.random.SeedSequence([random_seed, 0, 1]).generate_state(1)[0])
     if options["progressbar"] and sys.stderr.isatty():
-        what = WHOLE if clustered or len(ladder.cluster) == len(ladder.benchmark) else "clusters"
+        what = (
+            WHOLE if with_clusters or len(ladder.cluster) == len(ladder.benchmark) else "clusters"
+        )
         print(f"sampling the curves of {len(ladder.cluster)} {what}", file=sys.stderr)
     if engine == "fast":
         tree, failed, interrupted = sample_fast(spec, ladder, random_seed=seed, **options)
@@ -264,6 +266,6 @@ def _sampled(
     tree["observed_data"] = xr.DataTree(observed_data(ladder))
     tree["constant_data"] = xr.DataTree(constant_data(evidence, clusters, ladder, trials))
     tree["posterior"] = xr.DataTree(rounded(tree))  # as a file keeps it: it forecasts identically
-    if not clustered:
+    if not with_clusters:
         add_items(tree, evidence, clusters, ladder, trials)
     return tree, interrupted

@@ -2,7 +2,7 @@
 
 A file is small: draws are in single precision, to which `cod_bayes.fit` has rounded them already,
 everything is compressed, and what follows from other variables is left out. So forecasts from a
-file are those of the fit. It is read with h5py alone, which takes a tenth of xarray's time.
+file are those of the fit. It is read with h5py alone, in about half of xarray's time.
 """
 
 from __future__ import annotations

@@ -35,8 +35,8 @@ class LadderData:
         chance: (cluster,) chance level, NaN where unknown.
         nu_ratio: (cluster,) nu of the cluster over its benchmark's.
         weight: (cluster,) the cluster's share of its benchmark's items.
-        clustered: (benchmark,) whether its items form several clusters, be it in another posterior
-            of the same fit. Empty: where there are several here.
+        clustered: (benchmark,) whether the fit has several clusters of its items. It stays true
+            where whole benchmarks are sampled, with one curve each. Empty: as `of_cluster` says.
     """
 
     benchmark: list[str]

@@ -40,11 +40,12 @@ rho is the constant shared_omega: a target that beats its curve on one benchmark
 The priors have three levels. For each parameter h of a benchmark but mu_eta (on its log scale
 where it is positive), with mu_h and s_h the mean and standard deviation of its prior,
 
-    h_b ~ N(mu_h + s_h sqrt(rho') suite_h, s_h sqrt(1 - rho')),     suite_h ~ N(0, 1)
+    h_b ~ N(mu_h + s_h sqrt(kappa) suite_h, s_h sqrt(1 - kappa)),     suite_h ~ N(0, 1)
 
-for benchmarks that have clusters, rho' the constant shared_priors, if there are two or more of
-them. All other benchmarks have rho' = 0: one curve does not tell a steep slope from a near ceiling,
-and what many such tasks show together does not hold beyond the ladder, see `models/cod.md`. All
+with kappa the constant shared_priors for the benchmarks that have clusters, if there are two or
+more of them, and 0 for all others: one curve does not tell a steep slope from a near ceiling, and
+what many such tasks show together does not hold beyond the ladder, see `models/cod.md`. kappa is
+the correlation of the parameter between two benchmarks; suite_h is what they have in common. All
 benchmarks of a suite share the models' shocks delta_m and the scale of omega.
 
 Every prior, with its unit and reason, stands in `models/*.toml`.
@@ -95,9 +96,9 @@ class Priors:
         mu: Any = prior.mu
         sigma: Any = prior.sigma
         if name in SHARED and prior.family != "gamma" and self.sharing.any():
-            rho = self.spec.constants["shared_priors"] * self.sharing
-            mu += sigma * np.sqrt(rho) * self.suite[SHARED.index(name)]
-            sigma *= np.sqrt(1 - rho)
+            kappa = self.spec.constants["shared_priors"] * self.sharing
+            mu += sigma * np.sqrt(kappa) * self.suite[SHARED.index(name)]
+            sigma *= np.sqrt(1 - kappa)
         return families[prior.family](name, mu=mu, sigma=sigma, dims=dims)
 
 

@@ -51,6 +51,7 @@ from cod_bayes.sampling.kernels import (
     N_GLOBAL,
     PER_BENCHMARK,
     PER_CLUSTER,
+    SUITE,
     first_places,
     log_density,
     unpack_evidence,
@@ -134,7 +135,7 @@ class Density:
     @property
     def shared(self) -> int:
         """How many coordinates all benchmarks share: the first."""
-        return N_GLOBAL + len(self.data.model) + len(SHARED) * int(self.data.sharing.any())
+        return N_GLOBAL + len(self.data.model) + int(self.packed[SUITE])
 
     def __call__(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         gradient = np.empty(self.size)

@@ -44,6 +44,7 @@ N_BENCHMARK = N_SCALES + 1  # coordinates of a benchmark: these and its lead
 N_GLOBAL = len(GLOBAL)
 LANES = 8
 HEAD = 9  # numbers before the arrays of `Density.packed`
+SUITE = 4  # which of them says how many coordinates the benchmarks share by `root`
 _LOG_2PI = math.log(2 * math.pi)
 _PRIORS = N_GLOBAL + N_SCALES
 _LARGEST_LOG_LOSS = 300.0  # of the answer: the accuracy is the floor, and no number overflows
@@ -292,7 +293,7 @@ def unpack_evidence(p):
     cells, i = p[i : i + M * J * 2 * LANES].reshape((M, J, 2 * LANES)), i + M * J * 2 * LANES
     fixed, i = p[i : i + J * 5 * LANES].reshape((J, 5 * LANES)), i + J * 5 * LANES
     prior = p[i : i + 2 * _PRIORS].reshape((_PRIORS, 2))
-    return x, top, first, start, weights, root, cells, fixed, prior, p[4:HEAD]
+    return x, top, first, start, weights, root, cells, fixed, prior, p[SUITE:HEAD]
 
 
 @numba.njit(**FAST)
@@ -761,7 +762,7 @@ def log_density(
     B, M, K, J = len(top), len(x), first[-1], len(fixed)
     i_raw = N_GLOBAL
     i_suite = i_raw + M
-    suite = int(constants[0])  # how many coordinates benchmarks share by `root`
+    suite = int(constants[0])
     i_prior = i_suite + suite
     i_delta = i_prior + _PRIOR_ROWS * B
     i_tau, i_spread, i_nu, i_lead = i_delta + B, i_delta + 2 * B, i_delta + 3 * B, i_delta + 4 * B
@@ -913,7 +914,7 @@ def log_density_c(size, phi, gradient, value, packed):
     is not finite. packed: `Density.packed`, then `Preconditioner.packed`."""
     head = numba.carray(packed, (HEAD,))
     M, n = int(head[1]), int(head[3])
-    G = N_GLOBAL + M + int(head[4])
+    G = N_GLOBAL + M + int(head[SUITE])
     evidence = unpack_evidence(numba.carray(packed, (n,)))
     first = evidence[2]
     both = numba.carray(packed, (n + preconditioner_size(G, first),))
