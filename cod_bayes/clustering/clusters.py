@@ -27,6 +27,8 @@ from cod_bayes.evidence.missing import rates_on_all
 from cod_bayes.evidence.record import ladder_of
 
 MIN_TRIALS_FOR_MEAN_SHIFT = 17
+OUTLIERS, ZERO = "outliers", "zero"
+KIND_OF_LABEL = {-1: OUTLIERS, -2: ZERO}  # all other labels are clusters
 _MIN_ITEMS = 20  # two clusters of K = 10; a benchmark with fewer items is one cluster
 _SLICE = 2**16  # items split or measured at once: bounds the memory
 
@@ -93,7 +95,7 @@ def cluster(
     if len(names) == 1:
         # One cluster uses all trials, so it is made from the benchmark and not from a half.
         return cluster(benchmark, rng, whole=True)
-    kind = np.array([{-2: "zero", -1: "outliers"}.get(k, "cluster") for k in names.tolist()])
+    kind = np.array([KIND_OF_LABEL.get(k, "cluster") for k in names.tolist()])
     membership = (labels[:, None] == names).astype(float)
     return measure("mean_shift", kind, membership, rate, n_trials, chance)
 

@@ -19,7 +19,10 @@ import pandas as pd
 import xarray as xr
 
 from cod_bayes.clustering.clusters import (
+    KIND_OF_LABEL,
     MIN_TRIALS_FOR_MEAN_SHIFT,
+    OUTLIERS,
+    ZERO,
     Clusters,
     item_labels,
     measure,
@@ -29,7 +32,6 @@ from cod_bayes.evidence.files import TableSource, open_table
 from cod_bayes.evidence.record import Evidence, EvidenceError, EvidenceWarning, ladder_of
 from cod_bayes.evidence.words import count, some
 
-OUTLIERS = "outliers"
 _COLUMNS = ("benchmark", "item", "cluster")
 _ENOUGH = 0.9  # of a benchmark's items that must have a label
 
@@ -55,8 +57,7 @@ def label_items(evidence: Evidence, clusterer: object | None = None) -> pd.DataF
         labels = item_labels(rate, clusterer)
         if len(np.unique(labels)) < 2:
             continue
-        words = {-1: OUTLIERS, -2: "zero"}
-        cluster = [words.get(k, str(k + 1)) for k in labels.tolist()]
+        cluster = [KIND_OF_LABEL.get(k, str(k + 1)) for k in labels.tolist()]
         tables.append(pd.DataFrame({"benchmark": name, "item": data["item"], "cluster": cluster}))
     if not tables:
         raise EvidenceError(
@@ -124,14 +125,8 @@ def by_labels(benchmark: xr.Dataset, labels: np.ndarray) -> Clusters:
     rate, n_trials = ladder["rate"].values, ladder["n_trials"].values
     names = np.unique(labels)
     # Items that another ladder never solved are no cluster where this one solves some.
-    some_right = {name: bool((rate[labels == name] > 0).any()) for name in names}
-    kind = np.array(
-        [
-            OUTLIERS if name == OUTLIERS or (name == "zero" and some_right[name]) else
-            "zero" if name == "zero" else "cluster"
-            for name in names
-        ]
-    )  # fmt: skip
+    zero = OUTLIERS if (rate[labels == ZERO] > 0).any() else ZERO
+    kind = np.array([{OUTLIERS: OUTLIERS, ZERO: zero}.get(name, "cluster") for name in names])
     membership = (labels[:, None] == names).astype(float)
     route = "given" if len(names) > 1 else "one_cluster"
     return measure(route, kind, membership, rate, n_trials, benchmark["chance"].values)

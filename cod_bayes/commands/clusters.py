@@ -25,7 +25,8 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     out = table_path(arguments.out)
-    from cod_bayes.clustering.labels import OUTLIERS, label_items
+    from cod_bayes.clustering.clusters import OUTLIERS, ZERO
+    from cod_bayes.clustering.labels import label_items
     from cod_bayes.evidence.record import read_table
 
     with warnings_printed():
@@ -36,8 +37,8 @@ def run(arguments: argparse.Namespace) -> int:
     write_table(labels, out)
     rows = []
     for name, part in labels.groupby("benchmark", sort=False):
-        other = part["cluster"].isin([OUTLIERS, "zero"])
-        zero = int((part["cluster"] == "zero").sum())
+        other = part["cluster"].isin([OUTLIERS, ZERO])
+        zero = int((part["cluster"] == ZERO).sum())
         clusters = int(part.loc[~other, "cluster"].nunique())
         rows.append((str(name), len(part), clusters, int(other.sum()) - zero, zero))
     heads = ("benchmark", "items", "clusters", "outliers", "never solved")

@@ -12,7 +12,7 @@ import numpy as np
 from cod_bayes.forecast.posterior import Fit
 
 _LIBRARIES = ("numpy", "xarray", "pymc", "nutpie")
-_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+SHOWN = (0.05, 0.25, 0.5, 0.75, 0.95)  # quantiles of a forecast that people read
 
 
 def versions(fit: Fit) -> dict[str, str]:
@@ -79,7 +79,7 @@ def markdown(record: Mapping[str, Any], levels: np.ndarray) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for row in record["forecasts"]:
-        found = np.interp(_LEVELS, levels, row["quantiles"])
+        found = np.interp(SHOWN, levels, row["quantiles"])
         cells = [_plain(row["benchmark"]), f"{row['compute']:.4g}"]
         lines.append(f"| {' | '.join([*cells, *(f'{100 * q:.1f}' for q in found)])} |")
     lines += ["", "Scores in percent, as they will be measured."]

@@ -196,7 +196,7 @@ def settle(
         if row["compute"] not in at or row["benchmark"] not in results:
             continue
         y, q = float(results[row["benchmark"]]), np.array(row["quantiles"])
-        q05, q25, q50, q75, q95 = np.interp([0.05, 0.25, 0.5, 0.75, 0.95], LEVELS, q)
+        q05, q25, q50, q75, q95 = np.interp(publish.SHOWN, LEVELS, q)
         x, tau = q[_MIDPOINTS], LEVELS[_MIDPOINTS]
         scored.append(
             {
