@@ -259,3 +259,14 @@ def cells(result, column="n_correct"):
 
 def has_note(result, text):
     return any(text in note for note in result.notes)
+
+
+def spots(value, place=(), keys=20):
+    """The places of all values inside a value: of a dictionary the first keys, of a list the first
+    entry."""
+    yield place
+    if isinstance(value, dict):
+        for key in list(value)[:keys]:
+            yield from spots(value[key], (*place, key), keys)
+    elif isinstance(value, list) and value:
+        yield from spots(value[0], (*place, 0), keys)

@@ -33,6 +33,7 @@ from log_writers import (
     inspect_sample,
     lm_row,
     lm_run,
+    spots,
     write_evalplus,
     write_inspect,
     write_lm_eval,
@@ -124,16 +125,8 @@ def test_values_of_another_kind_are_refused_or_read(name, tmp_path):
     lines = text.splitlines()
     first = json.loads(lines[0]) if path.suffix == ".jsonl" else json.loads(text)
 
-    def spots(value, place=()):
-        yield place
-        if isinstance(value, dict):
-            for key in list(value)[:12]:
-                yield from spots(value[key], (*place, key))
-        elif isinstance(value, list) and value:
-            yield from spots(value[0], (*place, 0))
-
     junk = itertools.cycle(["null", "7", "[[1]]", "{}", '"text"', "[]", '{"a": {}}'])
-    for place in [place for place in spots(first) for _ in range(2)]:
+    for place in [place for place in spots(first, keys=12) for _ in range(2)]:
         changed = json.loads(json.dumps(first))
         if place:
             inner = changed

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from log_writers import spots
 
 from cod_bayes.ingest import IngestError, ingest
 
@@ -48,16 +49,6 @@ def copied(tmp_path):
         return folder, next(folder.glob(pattern))
 
     return copy
-
-
-def spots(value, place=()):
-    """The places of all values inside a value."""
-    yield place
-    if isinstance(value, dict):
-        for key in list(value)[:20]:
-            yield from spots(value[key], (*place, key))
-    elif isinstance(value, list) and value:
-        yield from spots(value[0], (*place, 0))
 
 
 @pytest.mark.parametrize("name", LOGS)

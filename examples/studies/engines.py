@@ -42,31 +42,18 @@ def demo() -> LadderData:
 
 def small() -> LadderData:
     """Twelve levels of difficulty, a hundred items each, at 100 trials an item."""
+    from cod_bayes.clustering.labels import by_labels
     from cod_bayes.evaluate.simulate import PAPER_BENCHMARKS, simulate
-    from cod_bayes.model.equations import radians
+    from cod_bayes.model.ladder import ladder_data
 
     math = next(b for b in PAPER_BENCHMARKS if b.name == "MATH")
     items = CLUSTERS * 100
     benchmarks = [dataclasses.replace(math, n_items=items)]
     evidence = simulate(3, benchmarks=benchmarks, targets=(), anchors=0).evidence
-    rate = evidence.benchmarks["MATH"]["rate"].values
-    level = np.argsort(np.argsort(rate.mean(axis=1), kind="stable")) * CLUSTERS // items
-    rates = np.array([rate[level == k].mean(axis=0) for k in range(CLUSTERS)])
-    compute = evidence.models.loc[list(evidence.ladder), "compute"].to_numpy(float)
-    noise = np.full(rates.shape, 1 / (4 * 100 * 100) + SPEC.constants["evaluation_noise"] ** 2)
-    return LadderData(
-        ["MATH"],
-        [f"MATH/{k}" for k in range(CLUSTERS)],
-        list(evidence.ladder),
-        np.zeros(CLUSTERS, dtype=int),
-        np.log10(compute),
-        np.log10(compute[-1:]),
-        radians(rates),
-        noise,
-        np.zeros(CLUSTERS),
-        np.full(CLUSTERS, SPEC.constants["nu_ratio_cluster"]),
-        np.full(CLUSTERS, 1 / CLUSTERS),
-    )
+    benchmark = evidence.benchmarks["MATH"]
+    rank = np.argsort(np.argsort(benchmark["rate"].values.mean(axis=1), kind="stable"))
+    labels = np.array([f"{CLUSTERS * r // items:02d}" for r in rank])
+    return ladder_data(evidence, {"MATH": by_labels(benchmark, labels)}, SPEC.constants)
 
 
 def measure(size: str, engine: str) -> dict[str, object]:
