@@ -5,9 +5,11 @@ limit the easy ones. The mean over the items that it has would then be another b
 a model's rate on the items of the group that it has, q its rate on those that it lacks. The other
 ladder models m have both, and theirs move together,
 
-    logit q_m = a + b logit o_m + e_m,     a ~ N(0, 2),  b ~ N(1, 0.3),  e_m ~ N(0, 0.2)
+    logit q_m = logit o_m + a + b (logit o_m - c) + e_m,
+    a ~ N(0, 2),  b ~ N(0, 0.3),  e_m ~ N(0, 0.2)
 
-beside the noise of their trials. The model's own q follows from its o on this line, and
+beside the noise of their trials. c is the mean of their logit o_m, so a says by how much harder the
+lacking items are for models like these. The model's own q follows from its o on this line, and
 
     rate = (1 - f) o + f q,    f = the share of the group's weight that it lacks
 
@@ -125,8 +127,7 @@ def _completed(
         enough &= sums[0] > _LEAST_SHARE * weight
     (x, v_x), (y, v_y) = (_logit(*(s[enough] for s in sums)) for sums in pairs)
     logit, v = (float(part[0]) for part in _logit(*(np.array([s]) for s in own)))
-    # (a, b - 1) given the helpers' pairs; b - 1 acts on the distance from the helpers' middle, so
-    # that the prior of a holds where they are.
+    # (a, b) given the helpers' pairs: a linear regression with normal priors; middle is c.
     middle = x.mean() if len(x) else logit
     basis, at = np.stack([np.ones_like(x), x - middle], axis=1), np.array([1.0, logit - middle])
     weight = 1 / (v_x + v_y + _SCATTER**2)
