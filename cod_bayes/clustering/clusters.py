@@ -25,6 +25,7 @@ import xarray as xr
 from cod_bayes.clustering.mean_shift import improved_mean_shift, smooth_over_ladder
 from cod_bayes.evidence.missing import rates_on_all
 from cod_bayes.evidence.record import ladder_of
+from cod_bayes.evidence.trials import noise_share
 
 MIN_TRIALS_FOR_MEAN_SHIFT = 17
 OUTLIERS, ZERO = "outliers", "zero"
@@ -46,6 +47,7 @@ class Clusters:
         doubt: (cluster, model) variance of each rate from items that the model lacks, radians
             squared of arcsine root, as in `cod_bayes.evidence.missing`.
         chance: (cluster,) chance level, NaN where unknown.
+        noise_share: (cluster,) h of `cod_bayes.evidence.trials`.
     """
 
     route: str
@@ -55,6 +57,7 @@ class Clusters:
     n_trials: np.ndarray
     doubt: np.ndarray
     chance: np.ndarray
+    noise_share: np.ndarray
 
     @property
     def weight(self) -> np.ndarray:
@@ -181,4 +184,5 @@ def measure(
         np.where(np.isfinite(rates.rate), trials, 0.0),
         rates.doubt,
         level if known.any() else np.full(len(kind), np.nan),
+        noise_share(rate, n_trials, membership, rates.rate),
     )

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from cod_bayes.forecast.curves import in_a_row
+from cod_bayes.forecast.groups import score_trials
 from cod_bayes.forecast.posterior import Fit
 from cod_bayes.forecast.target import effective_share, mean_of
 from cod_bayes.model.equations import radians, rate_of
@@ -110,7 +111,7 @@ def anchors(
 
 def measurement_noise(fit: Fit, share: float = 1.0) -> np.ndarray:
     """Sd of a score that is measured on this share of the ladder's trials, radians. (benchmark,)"""
-    trials = fit.idata["constant_data"].to_dataset()["trials"].values
+    trials = score_trials(fit.idata)
     return np.sqrt(fit.spec.constants["evaluation_noise"] ** 2 + 0.25 / (share * trials))
 
 
@@ -166,7 +167,7 @@ def _anchor(
     rest = mapping.rest(np.full(len(subset), np.median(subset)))
     clusters = fit.ladder.of_cluster == fit.benchmarks.index(benchmark)
     outside = 1 - fit.predictable.values[clusters]
-    trials = fit.idata["constant_data"].to_dataset()["trials"].sel(benchmark=benchmark).item()
+    trials = score_trials(fit.idata)[fit.benchmarks.index(benchmark)]
     trials = trials * effective_share(fit.ladder.weight[clusters], outside)
     if trials == 0:
         return None

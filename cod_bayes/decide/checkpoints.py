@@ -11,6 +11,7 @@ from cod_bayes.evidence.files import TableSource, open_table
 from cod_bayes.evidence.rows import floats
 from cod_bayes.evidence.trials import trials_of_mean
 from cod_bayes.evidence.words import EvidenceError
+from cod_bayes.forecast.groups import score_trials
 from cod_bayes.forecast.posterior import Fit, check_names
 
 _COUNTS = ["n_correct", "n_trials"]
@@ -78,14 +79,17 @@ def read_checkpoints(source: TableSource, fit: Fit | None = None) -> pd.DataFram
 
 
 def with_assumed_trials(fit: Fit, checkpoints: pd.DataFrame) -> pd.DataFrame:
-    """The same checkpoints; scores without a count get the trials of the largest ladder model.
+    """The same checkpoints, with the trials of which a plain mean is as noisy: those behind a score
+    over the benchmark's noise share (`cod_bayes.evidence.trials`). Scores without a count get the
+    trials of the largest ladder model.
 
     Raises ValueError for a benchmark that is not in the fit.
     """
     check_names(list(checkpoints["benchmark"].unique()), fit.benchmarks)
-    assumed = dict(zip(fit.benchmarks, ladder_trials(fit), strict=True))
-    trials = checkpoints["trials"].fillna(checkpoints["benchmark"].map(assumed))
-    return checkpoints.assign(trials=trials)
+    assumed = dict(zip(fit.benchmarks, score_trials(fit.idata), strict=True))
+    share = dict(zip(fit.benchmarks, fit.idata["constant_data"]["noise_share"].values, strict=True))
+    trials = checkpoints["trials"] / checkpoints["benchmark"].map(share)
+    return checkpoints.assign(trials=trials.fillna(checkpoints["benchmark"].map(assumed)))
 
 
 def with_planned(checkpoints: pd.DataFrame, planned: Sequence[float] | np.ndarray) -> pd.DataFrame:
@@ -95,11 +99,6 @@ def with_planned(checkpoints: pd.DataFrame, planned: Sequence[float] | np.ndarra
     """
     last = checkpoints.groupby("benchmark", sort=False).last().reset_index().assign(rate=np.nan)
     return pd.concat([checkpoints, *(last.assign(compute=c) for c in planned)], ignore_index=True)
-
-
-def ladder_trials(fit: Fit) -> pd.Series:
-    """Trials of the largest ladder model on each benchmark; assumed ones where not counted."""
-    return pd.Series(fit.idata["constant_data"]["trials"].values)
 
 
 def _of_the_items(table: pd.DataFrame, fit: Fit) -> pd.DataFrame:

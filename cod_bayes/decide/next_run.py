@@ -36,6 +36,7 @@ import xarray as xr
 from cod_bayes.decide.candidates import Candidate, Version, anchors, more_trials, runs
 from cod_bayes.decide.compare import Utility, applied, mean_score
 from cod_bayes.decide.fits import as_fit, thinned
+from cod_bayes.forecast.groups import score_trials
 from cod_bayes.forecast.posterior import Fit, check_names
 
 _CANDIDATES = 5
@@ -190,7 +191,7 @@ def next_run(
         *anchors(fit, b, subset, rng),
     ]
     p = target.mean(axis=0)
-    trials = fit.idata["constant_data"].to_dataset()["trials"].values[b]
+    trials = score_trials(fit.idata)[b]
     measured_away = p * (1 - p) / trials * (1 - 1 / factor)  # of the variance, by F times the items
     total = _by_block((target - _mean_of_others(target, blocks)) ** 2, blocks)
     reductions, spared = [], []

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from cod_bayes.decide.checkpoints import ladder_trials
+from cod_bayes.forecast.groups import score_trials
 from cod_bayes.forecast.posterior import Fit
 from cod_bayes.model.equations import arcsine, radians
 
@@ -81,7 +81,8 @@ class Runs:
         scatter = moment_noise(fit)[:, b]
         y = _measured(z, trials, scatter, rng)
         last_trials = cells.assign(b=b).groupby("b")["trials"].last()
-        final = last_trials.reindex(range(len(fit.benchmarks))).fillna(ladder_trials(fit))
+        planned = pd.Series(score_trials(fit.idata))
+        final = last_trials.reindex(range(len(fit.benchmarks))).fillna(planned)
         target = _measured(
             drawn[:, :, -1], final.to_numpy(), fit.spec.constants["evaluation_noise"], rng
         )

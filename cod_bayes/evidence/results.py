@@ -81,7 +81,7 @@ def with_results(rows: Rows, findings: Findings) -> Rows:
     if len(guessed := np.unique(code[present & np.isnan(trials) & ~partial[code]])):
         findings.warn(
             f"No number of trials behind scores on {some(names[guessed])}: assumed_trials of the "
-            "model (1,000 in cod) is assumed behind each score of a benchmark or cluster; add "
+            "model (1,000 in cod) is assumed behind each score; add "
             "n_trials or stderr."
         )
     if not present.all():

@@ -10,6 +10,7 @@ import xarray as xr
 
 from cod_bayes.evidence.missing import rates_on_all
 from cod_bayes.evidence.record import Evidence, ladder_of
+from cod_bayes.evidence.trials import noise_share
 from cod_bayes.forecast.curves import Curves
 from cod_bayes.model.ladder import LadderData
 
@@ -27,17 +28,20 @@ def constant_data(
 ) -> xr.Dataset:
     """The ladder as it was fitted, and what forecasts and pictures need of the evidence."""
     score = np.full((len(ladder.benchmark), len(ladder.model)), np.nan)
-    trials = assumed_trials * np.bincount(ladder.of_cluster).astype(float)
+    trials = np.empty(len(ladder.benchmark))
+    share = np.ones(len(ladder.benchmark))
     for b, name in enumerate(ladder.benchmark):
         models = ladder_of(evidence.benchmarks[name])
         at = [ladder.model.index(m) for m in models["model"].values]
         rate, n_trials = models["rate"].values, models["n_trials"].values
-        rates = rates_on_all(rate, n_trials, np.ones((len(rate), 1)))
+        every = np.ones((len(rate), 1))
+        rates = rates_on_all(rate, n_trials, every)
         score[b, at] = rates.rate[0]
+        share[b] = noise_share(rate, n_trials, every, rates.rate)[0]
         # As many as if the largest model had all items: the target will.
         total = rates.trials[0, -1] / np.isfinite(rate[:, -1]).mean()
-        if np.isfinite(total) and total > 0:
-            trials[b] = total
+        counted = np.isfinite(total) and total > 0
+        trials[b] = total if counted else assumed_trials * len(rate)
     groups = [clusters[name] for name in ladder.benchmark]
     values = {
         "compute": ("model", 10**ladder.x),
@@ -45,6 +49,7 @@ def constant_data(
         "top": ("benchmark", ladder.top),
         "score": (("benchmark", "model"), score),
         "trials": ("benchmark", trials),
+        "noise_share": ("benchmark", share),
         "noise": (("cluster", "model"), np.where(ladder.measured, ladder.noise, np.nan)),
         "chance": ("cluster", ladder.chance),
         "benchmark_of_cluster": ("cluster", np.array(ladder.benchmark)[ladder.of_cluster]),
@@ -95,6 +100,13 @@ def add_items(
     tree["anchors"] = xr.DataTree(anchors_of(evidence, weights, assumed_trials))
 
 
+def score_trials(tree: xr.DataTree) -> np.ndarray:
+    """Trials of one success probability whose plain mean is as noisy as a measured score: those of
+    the largest ladder model over the noise share. (benchmark,)"""
+    constant = tree["constant_data"].to_dataset()
+    return constant["trials"].values / constant["noise_share"].values
+
+
 def number_of_items(tree: xr.DataTree, names: Sequence[str]) -> np.ndarray:
     """Items of each benchmark; the trials of the largest ladder model where it is known by one
     score. (benchmark,)"""
@@ -116,7 +128,7 @@ def anchors_of(
     """Each anchor's accuracy on the subset and on the rest, and `n_rest`, the trials whose plain
     mean is as noisy as that of the rest.
 
-    n_rest is assumed_trials where any trials are not counted, and less where the anchor lacks items
+    n_rest has assumed_trials an item where any are not counted, and less where some are lacking
     (`cod_bayes.evidence.missing`). All three are NaN where the subset or the rest holds less than
     one item of the anchor's.
     """
@@ -138,7 +150,8 @@ def anchors_of(
                 continue
             found = rates_on_all(rate[:, at], n_trials[:, at], parts, helps[at])
             trials = found.trials[1, own]
-            trials = trials if np.isfinite(trials) else assumed_trials
+            if not np.isfinite(trials):
+                trials = assumed_trials * parts[:, 1].sum() ** 2 / (parts[:, 1] ** 2).sum()
             trials = 1 / (1 / trials + 4 * found.doubt[:, own].sum())
             # The sums of an anchor that solves all items may round to a hair above 1.
             table[:, b, j] = *np.minimum(found.rate[:, own], 1.0), trials

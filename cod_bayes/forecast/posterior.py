@@ -15,7 +15,7 @@ import xarray as xr
 
 from cod_bayes.evidence.checks import check_targets
 from cod_bayes.forecast.curves import Curves, in_a_row
-from cod_bayes.forecast.groups import counted, ladder_of_tree, number_of_items
+from cod_bayes.forecast.groups import counted, ladder_of_tree, number_of_items, score_trials
 from cod_bayes.forecast.mapping import Mapping
 from cod_bayes.forecast.outlook import LIKELY, Forecast
 from cod_bayes.forecast.target import Target, random_walk, stream, target_numbers, through
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from cod_bayes.clustering.clusters import Clusters
 
-FORMAT = "cod-bayes posterior 8"
+FORMAT = "cod-bayes posterior 9"
 WHOLE = "whole benchmarks"  # the second posterior, in words
 _PATH = np.linspace(-5, 7, 73)  # decades from x_b at which a mapping's path is traced
 _PRIOR_DRAWS = 500
@@ -293,7 +293,7 @@ class Fit:
             eps,
             weight,
             part,
-            float(self._constant["trials"][b]),
+            float(score_trials(self.idata)[b]),
             self.spec.constants["evaluation_noise"],
             [seed, 4, number, *model],
             self._mapping(b) if len(self._anchors(b)) else None,

@@ -24,7 +24,7 @@ from cod_bayes.writing import replacing
 _LARGEST = 50  # a file of n bytes may claim arrays of at most 50 n bytes
 _FEWEST = 100  # values; smaller arrays are written as they are
 _LEFT_OUT = ("log_beta", "omega")  # of a shipped model's posterior
-_CONSTANT = ("x_ref", "top", "trials", "weight", "benchmark_of_cluster", "nu_ratio")
+_CONSTANT = ("x_ref", "top", "trials", "noise_share", "weight", "benchmark_of_cluster", "nu_ratio")
 _OF_CURVES: dict[str, tuple[str, ...]] = {
     "posterior": SHOCKS,
     "constant_data": _CONSTANT,

@@ -29,7 +29,7 @@ class LadderData:
         of_cluster: (cluster,) index of each cluster's benchmark.
         x: (model,) log10 FLOPs, ascending. x_ref: (benchmark,) of the largest ladder model.
         z: (cluster, model) arcsine-root pass rate, radians; 0 where nothing was measured.
-        noise: (cluster, model) sampling variance 1/(4 n), radians^2, with the evaluation noise, the
+        noise: (cluster, model) sampling variance h/(4 n), radians^2, with the evaluation noise, the
             doubt about items that the model lacks, and the variance of a fall; inf where nothing
             was measured.
         chance: (cluster,) chance level, NaN where unknown.
@@ -129,8 +129,8 @@ def ladder_data(
 ) -> LadderData:
     """All benchmarks' clusters over the union of the ladder models.
 
-    constants: of the model. evaluation_noise (radians) adds to the sampling noise 1/(4 n);
-    assumed_trials is n where trials are not counted.
+    constants: of the model. evaluation_noise (radians) adds to the sampling noise h/(4 n)
+    (`cod_bayes.evidence.trials`); n is assumed_trials an item where trials are not counted.
     clustered: benchmarks that have several clusters in another posterior of the same fit.
     """
     models = list(evidence.ladder)
@@ -138,6 +138,8 @@ def ladder_data(
     rate: list[np.ndarray] = []
     trials: list[np.ndarray] = []
     doubt: list[np.ndarray] = []
+    share: list[np.ndarray] = []
+    items: list[np.ndarray] = []
     of_cluster, names, x_ref, chance, ratio = [], [], [], [], []
     for b, (name, groups) in enumerate(clusters.items()):
         benchmark = evidence.benchmarks[name]
@@ -147,6 +149,8 @@ def ladder_data(
         wide[:, :, at] = groups.rate, groups.n_trials, groups.doubt
         for parts, values in zip((rate, trials, doubt), wide, strict=True):
             parts.append(values)
+        share.append(groups.noise_share)
+        items.append(groups.membership.sum(axis=0))
         of_cluster += [b] * len(groups.kind)
         names += [f"{name}/{j}" for j in range(len(groups.kind))]
         x_ref.append(x[at].max())
@@ -154,9 +158,9 @@ def ladder_data(
         whole = groups.route == "one_cluster"
         ratio += [1.0 if whole else constants[f"nu_ratio_{kind}"] for kind in groups.kind]
     p, n = np.concatenate(rate), np.concatenate(trials)
-    n = np.where(np.isposinf(n), constants["assumed_trials"], n)
+    n = np.where(np.isposinf(n), constants["assumed_trials"] * np.concatenate(items)[:, None], n)
     measured = np.isfinite(p) & (n > 0)
-    sampling = 1 / (4 * np.where(measured, n, 1.0))
+    sampling = np.concatenate(share)[:, None] / (4 * np.where(measured, n, 1.0))
     sampling += constants["evaluation_noise"] ** 2
     noise = np.where(measured, sampling + np.concatenate(doubt), np.inf)
     z = np.where(measured, arcsine(p, n), 0.0)
