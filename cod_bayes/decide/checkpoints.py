@@ -87,7 +87,8 @@ def with_assumed_trials(fit: Fit, checkpoints: pd.DataFrame) -> pd.DataFrame:
     """
     check_names(list(checkpoints["benchmark"].unique()), fit.benchmarks)
     assumed = dict(zip(fit.benchmarks, score_trials(fit.idata), strict=True))
-    share = dict(zip(fit.benchmarks, fit.idata["constant_data"]["noise_share"].values, strict=True))
+    noise_share = fit.idata["constant_data"].to_dataset()["noise_share"].values
+    share = dict(zip(fit.benchmarks, noise_share, strict=True))
     trials = checkpoints["trials"] / checkpoints["benchmark"].map(share)
     return checkpoints.assign(trials=trials.fillna(checkpoints["benchmark"].map(assumed)))
 

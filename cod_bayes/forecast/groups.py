@@ -107,13 +107,17 @@ def score_trials(tree: xr.DataTree) -> np.ndarray:
     return constant["trials"].values / constant["noise_share"].values
 
 
-def number_of_items(tree: xr.DataTree, names: Sequence[str]) -> np.ndarray:
-    """Items of each benchmark; the trials of the largest ladder model where it is known by one
-    score. (benchmark,)"""
-    constant = tree["constant_data"].to_dataset()
+def counts_of(tree: xr.DataTree, names: Sequence[str]) -> dict[str, tuple[str, np.ndarray]]:
+    """`items` of each benchmark, the trials of the largest ladder model where it is known by one
+    score, and `ladder_models` that have a result on it, both (benchmark,)."""
+    constant = tree["constant_data"].to_dataset().sel(benchmark=list(names))
     of = tree["items"]["benchmark_of_item"].values if "items" in tree.children else np.empty(0)
     n = np.array([np.count_nonzero(of == name) for name in names], float)
-    return np.where(n > 1, n, constant["trials"].sel(benchmark=list(names)).values)
+    models = np.isfinite(constant["score"].values).sum(axis=1)
+    return {
+        "items": ("benchmark", np.where(n > 1, n, constant["trials"].values)),
+        "ladder_models": ("benchmark", models),
+    }
 
 
 def counted(predictable: np.ndarray) -> np.ndarray:

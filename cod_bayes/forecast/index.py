@@ -6,8 +6,8 @@ A draw of all benchmarks is of one target model, so the index of a draw is that 
 the quantiles of these draws are the index's own. Weights are equal (a macro average), the numbers
 of items (a micro average), or any numbers.
 
-A row of an index holds the same weighted mean of every quantity that a forecast has by benchmark:
-`score`, `subset_score`, `predictable_share`, `p_predictable`. Its `items` are the sum.
+A row of an index holds the same weighted mean of every quantity that a forecast has by benchmark,
+as `score` and `p_predictable`. Its `items` are the sum.
 """
 
 from __future__ import annotations

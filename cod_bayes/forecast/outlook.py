@@ -13,6 +13,7 @@ from cod_bayes.forecast.index import Index, add_indexes, indexes_of, with_record
 
 QUANTILES = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
 FORECASTABLE_WIDTH = 0.10  # of the 90 % interval, in accuracy
+FORECASTABLE_MODELS = 5  # of the ladder: fewer do not show whether their recipe differs by size
 HOPELESS_WIDTH = 0.40
 LIKELY = 0.5  # P(predictable) of a cluster that is called predictable
 
@@ -29,7 +30,8 @@ class Forecast:
     Attributes:
         draws: `score` and `subset_score` (chain, draw, benchmark, compute), in [0, 1];
             `predictable_share`, the items' mean P(predictable), `p_predictable`, the largest
-            P(predictable) of a cluster, and `items`, the number of items, all (benchmark,);
+            P(predictable) of a cluster, `items`, the number of items, and `ladder_models`, the
+            number of ladder models with a result, all (benchmark,);
             `target` (chain, draw), the number of the target model, see `join`.
         failed_checks: of the fit behind it.
     """
@@ -50,9 +52,9 @@ class Forecast:
     ) -> Forecast:
         """This forecast with an index as one more benchmark, which has this name.
 
-        Its verdict follows from its own 90 % interval and from its `p_predictable`, the weighted
-        mean over its benchmarks: an index is "not forecastable" where most of its weight is on
-        benchmarks that are not.
+        Its verdict follows from its own 90 % interval and from its `p_predictable` and
+        `ladder_models`, the weighted means over its benchmarks: an index is "not forecastable"
+        where most of its weight is on benchmarks that are not.
 
         Args:
             weights, benchmarks: as of `cod_bayes.forecast.index.Index`.
@@ -81,22 +83,26 @@ class Forecast:
         rows = []
         for name in self.draws["benchmark"].values:
             share = float(self.draws["predictable_share"].sel(benchmark=name))
-            likeliest = float(self.draws["p_predictable"].sel(benchmark=name))
+            known = self.draws[["p_predictable", "ladder_models"]].sel(benchmark=name)
             for compute in self.draws["compute"].values:
                 score = self.draws["score"].sel(benchmark=name, compute=compute).values
                 row: dict[str, object] = {"benchmark": str(name), "compute": float(compute)}
                 row |= {"mean": score.mean(), "sd": score.std()}
                 row |= {key: np.quantile(score, q) for key, q in QUANTILES.items()}
-                verdict = self._verdict(np.ptp(np.quantile(score, [0.05, 0.95])), likeliest)
+                width = np.ptp(np.quantile(score, [0.05, 0.95]))
+                verdict = self._verdict(width, *(v.item() for v in known.data_vars.values()))
                 rows.append(row | {"predictable_share": share, "verdict": verdict})
         return pd.DataFrame(rows)
 
-    def _verdict(self, width: float, likeliest: float) -> str:
-        """By the width of the 90 % interval and the likeliest cluster; failed checks are named."""
+    def _verdict(self, width: float, likeliest: float, ladder_models: float) -> str:
+        """By the width of the 90 % interval, P(predictable) of the likeliest cluster and the number
+        of ladder models; failed checks are named."""
         if likeliest < LIKELY or width > HOPELESS_WIDTH:
             verdict = "not forecastable"
+        elif width <= FORECASTABLE_WIDTH and ladder_models >= FORECASTABLE_MODELS:
+            verdict = "forecastable"
         else:
-            verdict = "forecastable" if width <= FORECASTABLE_WIDTH else "wide"
+            verdict = "wide"
         if self.failed_checks:
             verdict += f" (unconverged: {', '.join(self.failed_checks)})"
         return verdict

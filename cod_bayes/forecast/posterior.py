@@ -15,7 +15,7 @@ import xarray as xr
 
 from cod_bayes.evidence.checks import check_targets
 from cod_bayes.forecast.curves import Curves, in_a_row
-from cod_bayes.forecast.groups import counted, ladder_of_tree, number_of_items, score_trials
+from cod_bayes.forecast.groups import counted, counts_of, ladder_of_tree, score_trials
 from cod_bayes.forecast.mapping import Mapping
 from cod_bayes.forecast.outlook import LIKELY, Forecast
 from cod_bayes.forecast.target import Target, random_walk, stream, target_numbers, through
@@ -227,7 +227,7 @@ class Fit:
                 "subset_score": (dims, subset),
                 "predictable_share": ("benchmark", share),
                 "p_predictable": ("benchmark", likeliest),
-                "items": ("benchmark", number_of_items(self.idata, names)),
+                **counts_of(self.idata, names),
                 "target": (("chain", "draw"), numbers.reshape(shape[:2])),
             },
             coords,

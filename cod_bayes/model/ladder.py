@@ -68,6 +68,11 @@ class LadderData:
         return np.isfinite(self.noise)
 
     @property
+    def free_answer(self) -> np.ndarray:
+        """Whether nothing is gained by guessing: the chance level is known to be 0. (cluster,)"""
+        return self.chance == 0
+
+    @property
     def sharing(self) -> np.ndarray:
         """Whether a benchmark shares the priors of its curves: those that have clusters do, if
         there are two or more. (benchmark,)"""

@@ -37,6 +37,7 @@ _ANY, _SHARE = (0.0, float("inf")), (0.0, 1.0)  # open intervals
 _CONSTANTS = {
     "capped_share": _SHARE,
     "capped_loss": _ANY,
+    "free_answer_slope": (-float("inf"), float("inf")),
     "shared_priors": _SHARE,
     "shared_omega": _SHARE,
     "chance_items": _ANY,

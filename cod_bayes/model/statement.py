@@ -15,7 +15,8 @@ the benchmark's largest ladder model:
     eps_km   ~ N(0, sqrt(noise_km + tau_b^2)) radians: trials, and what one cluster does alone
 
     eta_k ~ N(mu_eta_b, sigma_eta_b)          log answer loss that the largest model shows
-    log beta_k ~ N(mu_beta_b, sigma_beta_b)   log of its fall per decade
+    log beta_k ~ N(mu_beta_b + s_k, sigma_beta_b)   log of its fall per decade; s_k is the constant
+                                              free_answer_slope where the chance level is 0, else 0
     gamma_k ~ Exponential of mean sigma_gamma_b, or, for a share capped_share of the clusters,
               of mean capped_loss             answer loss that compute does not take away
     g_k ~ Beta around the chance level        floor
@@ -115,7 +116,8 @@ def answer_loss_curves(ladder: LadderData, prior: Priors, log_slope: Any = 0.0) 
         return prior(name, dims="benchmark")[of]
 
     eta = pm.Normal("eta", of_benchmark("mu_eta"), of_benchmark("sigma_eta"), dims="cluster")
-    mu_beta = of_benchmark("mu_beta") + log_slope
+    free = constants["free_answer_slope"] * ladder.free_answer
+    mu_beta = of_benchmark("mu_beta") + free + log_slope
     log_beta = pm.Normal("log_beta", mu_beta, of_benchmark("sigma_beta"), dims="cluster")
     beta = pm.Deterministic("beta", pt.exp(log_beta), dims="cluster")
     scaling = pm.Exponential.dist(scale=of_benchmark("sigma_gamma"))

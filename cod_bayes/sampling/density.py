@@ -100,8 +100,11 @@ class Density:
         noise = np.where(data.measured, data.noise, -1.0)
         cells[:, block, :, lane] = np.stack([data.z, noise], axis=-1)
         second, distance = second_model(data)
-        fixed = np.ones((n_blocks, 5, LANES))  # places without a cluster: any finite numbers
-        fixed[block, :, lane] = np.column_stack([a, b, log_norm, distance, data.nu_ratio])
+        log_slope = spec.constants["free_answer_slope"] * data.free_answer
+        fixed = np.ones((n_blocks, 6, LANES))  # places without a cluster: any finite numbers
+        fixed[block, :, lane] = np.column_stack(
+            [a, b, log_norm, distance, data.nu_ratio, log_slope]
+        )
         several = B > 1 if several is None else several
         root = np.sqrt(spec.constants["shared_priors"]) * data.sharing
         suite = len(SHARED) * data.sharing.any()

@@ -241,7 +241,8 @@ _ROWS = [LANES * row for row in range(58)]
 # The cluster's coordinates.
 PROBIT_KEPT, PROBIT_Y, PROBIT_S, PROBIT_PHI = _ROWS[:4]
 BY_PROBIT_KEPT, BY_PROBIT_Y, BY_PROBIT_S, BY_PROBIT_PHI = _ROWS[4:8]
-# `Density.packed` has these five; its DISTANCE lacks exp(t_b), its NU the benchmark's nu.
+# `Density.packed` has these five, and what is added to MU_BETA; its DISTANCE lacks exp(t_b), its NU
+# the benchmark's nu.
 FLOOR_A, FLOOR_B, FLOOR_LOG_NORM = _ROWS[8:11]  # g ~ Beta(a, b)
 DISTANCE, NU = _ROWS[11:13]  # v = v_k exp(t_b), decades; nu_k
 # The benchmark's coordinates that are parameters of its clusters' priors, as in PER_BENCHMARK.
@@ -291,7 +292,7 @@ def unpack_evidence(p):
     weights, i = p[i : i + B * M].reshape((B, M)), i + B * M
     root, i = p[i : i + B], i + B
     cells, i = p[i : i + M * J * 2 * LANES].reshape((M, J, 2 * LANES)), i + M * J * 2 * LANES
-    fixed, i = p[i : i + J * 5 * LANES].reshape((J, 5 * LANES)), i + J * 5 * LANES
+    fixed, i = p[i : i + J * 6 * LANES].reshape((J, 6 * LANES)), i + J * 6 * LANES
     prior = p[i : i + 2 * _PRIORS].reshape((_PRIORS, 2))
     return x, top, first, start, weights, root, cells, fixed, prior, p[SUITE:HEAD]
 
@@ -796,7 +797,7 @@ def log_density(
     s_model, s_deltas = math.exp(theta[1]), np.exp(theta[i_delta : i_delta + B])
     blocks = np.empty((J, _END))
     blocks[:, :] = 0.0
-    blocks[:, FLOOR_A:MU_ETA] = fixed
+    blocks[:, FLOOR_A:MU_ETA] = fixed[:, : MU_ETA - FLOOR_A]
     blocks[:, VARIANCE:LOSS] = 1.0
     dx, by_dx = np.zeros((2, B, M))
     for b in range(B):
@@ -815,6 +816,7 @@ def log_density(
             j, i = (start[b] + k) // LANES, (start[b] + k) % LANES
             blocks[j, NU + i] *= nu
             blocks[j, DISTANCE + i] *= exp_trend
+            blocks[j, MU_BETA + i] += fixed[j, MU_ETA - FLOOR_A + i]
             for p in range(PER_CLUSTER):
                 blocks[j, PROBIT_KEPT + p * LANES + i] = theta[i_curve + p * K + first[b] + k]
 

@@ -111,7 +111,8 @@ def prior_scores(fit: Fit, benchmark: str, compute: np.ndarray) -> np.ndarray:
 
     shape = _PRIOR_DRAWS, len(inside)
     eta = rng.normal(prior("mu_eta"), prior("sigma_eta"), shape)
-    beta = np.exp(rng.normal(prior("mu_beta"), prior("sigma_beta"), shape))
+    free = spec.constants["free_answer_slope"] * ladder.free_answer[inside]
+    beta = np.exp(rng.normal(prior("mu_beta") + free, prior("sigma_beta"), shape))
     capped = rng.random(shape) < spec.constants["capped_share"]
     gamma = rng.exponential(np.where(capped, spec.constants["capped_loss"], prior("sigma_gamma")))
     g = rng.beta(*floor_prior(ladder.chance[inside], spec.constants["chance_items"]), shape)
