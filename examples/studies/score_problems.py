@@ -1,12 +1,13 @@
 """Scores a Bayesian model and its rivals on a file of forecasting problems, in one command.
 
-    python examples/studies/score_problems.py [PROBLEMS.json] [--methods cod ...] [--jobs N]
+    python examples/studies/score_problems.py [PROBLEMS.json ...] [--methods cod ...] [--jobs N]
     python examples/studies/score_problems.py --openlm [all | effective]
 
-PROBLEMS.json is a list of objects. Each has `id`, `file` (a table in the folder of the JSON file),
+A PROBLEMS.json is a list of objects. Each has `id`, `file` (a table in the folder of the JSON),
 `benchmark`, `subset` (null for the whole benchmark), `ladder` (names of models) and `target`. A
 problem uses the items that all its models answered. The family of a problem is the first part of
-its id. The default is `problems.json` in `shared/data` beside the repository.
+its id. The default is `problems.json` in `shared/data` beside the repository; with `problems2.json`
+there are 75 problems.
 
 `--openlm` scores the 46 single tasks of `openlm_benchmarks.parquet` in the same folder instead.
 
@@ -31,6 +32,7 @@ from cod_bayes.evidence.effective_compute import effective_compute
 from cod_bayes.evidence.record import EvidenceWarning, read_table
 from cod_bayes.show.plots import reliability_figure
 
+RENAMED = {"noise_sampled.parquet": "qwen15_chat_sampled.parquet"}  # since a list was made
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"  # beside the repository
 
 
@@ -39,7 +41,7 @@ def load(path: Path) -> list[Problem]:
     loaded = []
     for entry in json.loads(path.read_text(encoding="utf-8")):
         evidence = read_table(
-            path.parent / entry["file"],
+            path.parent / RENAMED.get(entry["file"], entry["file"]),
             benchmarks=[entry["benchmark"]],
             ladder=entry["ladder"],
             hold_out=[entry["target"]],
@@ -100,6 +102,15 @@ def report(rows: pd.DataFrame, models: list[str]) -> None:
         for known, part in error.groupby(made["verdict"] == "forecastable"):
             verdict = "forecastable" if known else "other verdicts"
             print(f"mean absolute error, {verdict}: {part.mean():.1f} points (n = {len(part)})")
+        promised = made[made["verdict"] == "forecastable"]
+        if len(promised):
+            inside = promised["actual"].between(promised["q05"], promised["q95"]).mean()
+            half = 50 * (promised["q95"] - promised["q05"])
+            beyond = (error[promised.index] > 2 * half).mean()
+            print(
+                f"forecastable: 90 % intervals cover {100 * inside:.0f} %, errors over twice the "
+                f"half-width {100 * beyond:.0f} %"
+            )
         print(f"fits whose checks pass: {100 * (made['failed_checks'] == '').mean():.0f} %")
         bias = (100 * (made["subset_mean"] - made["subset_actual"])).dropna()
         print(f"subset, forecast - actual: {bias.mean():+.1f} points (n = {len(bias)})")
@@ -110,7 +121,7 @@ def report(rows: pd.DataFrame, models: list[str]) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Score methods on forecasting problems.")
-    parser.add_argument("problems", type=Path, nargs="?", default=DATA / "problems.json")
+    parser.add_argument("problems", type=Path, nargs="*", default=[DATA / "problems.json"])
     parser.add_argument("--methods", nargs="+", metavar="M", help="default: cod and all rivals")
     parser.add_argument(
         "--openlm",
@@ -132,10 +143,10 @@ def main(argv: list[str] | None = None) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", EvidenceWarning)
         if arguments.openlm:
-            path = arguments.problems.parent / "openlm_benchmarks.parquet"
+            path = arguments.problems[0].parent / "openlm_benchmarks.parquet"
             todo = load_openlm(path, arguments.openlm)
         else:
-            todo = load(arguments.problems)
+            todo = [problem for path in arguments.problems for problem in load(path)]
     with workers(arguments.jobs) as pool:
         rows = run(todo, methods, pool, arguments.seed, progressbar=sys.stderr.isatty(), out=out)
     report(rows, [method for method in methods if method not in RIVALS])
