@@ -72,6 +72,8 @@ def forecast(data, posterior, random_seed):
         "x_ref": ("benchmark", data.x_ref),
         "top": ("benchmark", data.top),
         "trials": ("benchmark", np.full(2, np.inf)),
+        "noise_share": ("benchmark", np.ones(2)),
+        "score": (("benchmark", "model"), np.zeros((2, 6))),
         "benchmark_of_cluster": ("cluster", np.array(data.benchmark)[data.of_cluster]),
         "weight": ("cluster", data.weight),
         "nu_ratio": ("cluster", data.nu_ratio),

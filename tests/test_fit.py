@@ -244,8 +244,9 @@ def test_the_noise_of_a_rate_is_that_of_its_trials(n_trials):
     evidence = read_table(ladder_table(n_items=25, n_trials=n_trials))
     found = {"b": cluster(evidence.benchmarks["b"], np.random.default_rng(seed(0)))}
     data = ladder_data(evidence, found, CONSTANTS)
-    fall = fall_variance(data.z, 1 / (4 * found["b"].n_trials) + 0.004**2)
-    expected = 1 / (4 * found["b"].n_trials) + 0.004**2 + fall[:, None]
+    sampling = found["b"].noise_share[:, None] / (4 * found["b"].n_trials)
+    fall = fall_variance(data.z, sampling + 0.004**2)
+    expected = sampling + 0.004**2 + fall[:, None]
     np.testing.assert_allclose(data.noise, expected)
 
 

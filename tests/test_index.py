@@ -19,6 +19,7 @@ from cod_bayes.decide.register import joint_score, register, settle, settlement
 from cod_bayes.evaluate.backtest import backtest, index_scores, scores
 from cod_bayes.evaluate.scoring import crps, energy_score
 from cod_bayes.evidence.record import read_table
+from cod_bayes.forecast.groups import score_trials
 from cod_bayes.forecast.index import add_indexes, members
 from cod_bayes.forecast.outlook import Forecast
 from cod_bayes.forecast.posterior import Fit
@@ -66,6 +67,7 @@ def outlook(p=(0.9, 0.9, 0.1), items=(100, 10, 30)):
             "predictable_share": ("benchmark", np.array(p) / 2),
             "p_predictable": ("benchmark", list(p)),
             "items": ("benchmark", np.array(items, float)),
+            "ladder_models": ("benchmark", [6, 6, 6]),
             "target": (("chain", "draw"), np.arange(2000).reshape(4, 500)),
         },
         {"benchmark": NAMES, "compute": TARGETS},
@@ -230,10 +232,10 @@ def test_the_noise_of_an_evaluation_is_one_normal_per_draw_and_benchmark(fit):
     """z + N(0, 1 / (4 n) + evaluation_noise^2), the same normal at all computes."""
     plain, noisy = (fit.draws(TARGETS, measured=m) for m in (False, True))
     e = {}
-    trials = fit.idata["constant_data"].to_dataset()["trials"]
+    trials = dict(zip(fit.benchmarks, score_trials(fit.idata), strict=True))
     for name in fit.benchmarks:
         of = [radians(d["score"].sel(benchmark=name).values) for d in (noisy, plain)]
-        sd = np.sqrt(0.25 / float(trials.sel(benchmark=name)) + 0.004**2)
+        sd = np.sqrt(0.25 / trials[name] + 0.004**2)
         inside = (of[0] > 0) & (of[0] < np.pi / 2)
         e[name] = np.where(inside, (of[0] - of[1]) / sd, np.nan).reshape(-1, len(TARGETS))
         assert np.nanstd(e[name]) == pytest.approx(1, abs=0.1)

@@ -14,6 +14,7 @@ from cod_bayes.cli import main
 from cod_bayes.decide.checkpoints import read_checkpoints
 from cod_bayes.decide.monitor import condition, estimate_lag, monitor
 from cod_bayes.decide.watch import gathered, growing
+from cod_bayes.forecast.groups import score_trials
 from cod_bayes.forecast.posterior import Fit
 from cod_bayes.show.plots import monitor_figure
 
@@ -107,11 +108,12 @@ def test_another_model_has_shocks_of_its_own_and_the_same_spread(fitted):
     np.testing.assert_allclose(other.std((0, 1)), first.std((0, 1)), rtol=0.15)
 
 
-def test_measuring_adds_binomial_noise(fitted):
+def test_measuring_adds_the_noise_of_the_trials_and_of_the_evaluation(fitted):
     plain, measured = (fitted.draws(TARGET, measured=m)["score"].values for m in (False, True))
-    trials = fitted.idata["constant_data"].to_dataset()["trials"].values
+    trials = score_trials(fitted.idata)
     noise = (measured - plain).std((0, 1))[:, 0]
-    expected = np.sqrt((plain * (1 - plain)).mean((0, 1))[:, 0] / trials)
+    evaluation = fitted.spec.constants["evaluation_noise"]
+    expected = np.sqrt((plain * (1 - plain)).mean((0, 1))[:, 0] * (1 / trials + 4 * evaluation**2))
     np.testing.assert_allclose(noise, expected, rtol=0.1)
 
 

@@ -56,11 +56,11 @@ def test_an_older_file_is_refused_by_the_name_of_its_format(saved, tmp_path, cap
     path = tmp_path / "old.nc"
     path.write_bytes(saved.read_bytes())
     with h5py.File(path, "a") as file:
-        file.attrs["format"] = "cod-bayes posterior 7"
+        file.attrs["format"] = "cod-bayes posterior 8"
     assert main(["plan", str(path), "--goal", "b>=0.5"]) == 2
     message = capsys.readouterr().err
     assert (
-        "'cod-bayes posterior 8', got 'cod-bayes posterior 7'; make the forecast again" in message
+        "'cod-bayes posterior 9', got 'cod-bayes posterior 8'; make the forecast again" in message
     )
 
 

@@ -27,6 +27,8 @@ def fit_of(data, posterior, random_seed=0):
         "x_ref": ("benchmark", data.x_ref),
         "top": ("benchmark", data.top),
         "trials": ("benchmark", np.full(len(data.benchmark), np.inf)),
+        "noise_share": ("benchmark", np.ones(len(data.benchmark))),
+        "score": (("benchmark", "model"), np.zeros((len(data.benchmark), len(data.model)))),
         "benchmark_of_cluster": ("cluster", np.array(data.benchmark)[data.of_cluster]),
         "weight": ("cluster", data.weight),
         "nu_ratio": ("cluster", data.nu_ratio),

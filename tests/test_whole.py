@@ -18,6 +18,7 @@ from cod_bayes.decide.next_run import next_run
 from cod_bayes.evaluate.simulate import PAPER_BENCHMARKS, simulate
 from cod_bayes.forecast.curves import Curves
 from cod_bayes.forecast.fitting import ConvergenceWarning, Interrupted, fit
+from cod_bayes.forecast.groups import score_trials
 from cod_bayes.forecast.mapping import Mapping
 from cod_bayes.forecast.outlook import Forecast
 from cod_bayes.forecast.posterior import Fit
@@ -368,22 +369,26 @@ def test_an_interrupt_within_the_second_posterior_keeps_both(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "width, likely, verdict",
+    "width, likely, models, verdict",
     [
-        (0.09, 0.5, "forecastable"),
-        (0.09, 0.49, "not forecastable"),
-        (0.11, 0.5, "wide"),
-        (0.39, 1.0, "wide"),
-        (0.41, 1.0, "not forecastable"),
+        (0.09, 0.5, 5, "forecastable"),
+        (0.09, 0.5, 4, "wide"),
+        (0.09, 0.49, 5, "not forecastable"),
+        (0.11, 0.5, 9, "wide"),
+        (0.39, 1.0, 9, "wide"),
+        (0.41, 1.0, 9, "not forecastable"),
     ],
 )
-def test_verdicts_are_by_the_width_and_the_likeliest_cluster(width, likely, verdict):
+def test_verdicts_are_by_the_width_the_likeliest_cluster_and_the_ladder(
+    width, likely, models, verdict
+):
     score = np.linspace(0.5 - width / 1.8, 0.5 + width / 1.8, 1001).reshape(1, -1, 1, 1)
     draws = xr.Dataset(
         {
             "score": (("chain", "draw", "benchmark", "compute"), score),
             "predictable_share": ("benchmark", [0.2]),
             "p_predictable": ("benchmark", [likely]),
+            "ladder_models": ("benchmark", [models]),
         },
         {"benchmark": ["b"], "compute": [1e24]},
     )
@@ -394,10 +399,10 @@ def test_verdicts_are_by_the_width_and_the_likeliest_cluster(width, likely, verd
 
 def test_the_subset_is_measured_with_the_noise_of_its_own_items(fitted):
     plain, noisy = (fitted.draws(ASKED, measured=m)["subset_score"] for m in (False, True))
-    constant = fitted.idata["constant_data"].to_dataset()
+    trials = dict(zip(fitted.benchmarks, score_trials(fitted.idata), strict=True))
     for name in fitted.benchmarks:
         own = fitted.summary().query("benchmark == @name")
-        n = float(constant["trials"].sel(benchmark=name))
+        n = trials[name]
         n *= effective_share(own["weight"].to_numpy(), own["p_predictable"].to_numpy())
         y, z = (of.sel(benchmark=name).values for of in (plain, noisy))
         sd = np.sqrt(0.25 / n + fitted.spec.constants["evaluation_noise"] ** 2)

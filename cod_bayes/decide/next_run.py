@@ -41,7 +41,7 @@ from cod_bayes.forecast.posterior import Fit, check_names
 
 _CANDIDATES = 5
 _BLOCKS = 8
-_ERRORS = 2.0  # standard errors by which a candidate must stand out
+_ERRORS = 3.0  # standard errors by which a candidate must stand out; of 8 blocks, 1 % do by chance
 _LEAST = 0.01  # share of the variance, or of the loss, below which nobody would see a difference
 _RIDGE = 1e-9
 _MOST_DRAWS = 2500  # more would say little more about differences that standard errors come with
