@@ -233,3 +233,10 @@ def test_a_bayesian_model_is_fitted_jointly() -> None:
     away = (rows["median"] - rows["actual"]).abs()
     assert away.lt(rows["q95"] - rows["q05"]).all()
     assert (rows["verdict"] != "").all()
+
+
+def test_the_help_names_every_rival(capsys) -> None:
+    with pytest.raises(SystemExit):
+        main(["backtest", "--help"])
+    printed = capsys.readouterr().out.replace("\n", " ")
+    assert [name for name in RIVALS if name not in printed] == []

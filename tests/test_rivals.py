@@ -1,5 +1,6 @@
 """Laws every rival obeys, and recovery of curves of its own form."""
 
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -10,11 +11,13 @@ from seeds import seed
 
 from cod_bayes.evaluate.bootstrap import least_squares
 from cod_bayes.evaluate.point import cluster_and_forecast
-from cod_bayes.evaluate.rivals import RIVALS, NotApplicable, series
+from cod_bayes.evaluate.rivals import INSTALLED, RIVALS
+from cod_bayes.evaluate.series import NotApplicable, series
 
 COMPUTE = 1e20 * 4.0 ** np.arange(7)
 TARGET = np.array([COMPUTE[-1] * 8])
-FORMS = [name for name in RIVALS if name != "cod_point"]  # that one needs items that differ
+OF_ITEMS = ("item_response", "cod_point")  # they need items that differ
+FORMS = [name for name in RIVALS if name not in (*OF_ITEMS, "simple_scaling_laws")]
 
 
 def dataset(
@@ -65,6 +68,7 @@ OWN_FORM: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {
         ),
         0.0,
     ),
+    "logistic": (lambda c: 0.2 + 0.8 / (1 + np.exp(2.5 - 0.3 * np.log(c / 1e20))), 0.2),
     "loss_intermediate": (
         lambda c: 0.25 + 0.75 / (1 + np.exp(6 * (loss_of(c) - 2.6))),
         0.25,
@@ -96,7 +100,7 @@ DEGENERATE = {
 
 @pytest.mark.parametrize(("trials", "chance"), [(np.nan, np.nan), (200.0, 0.25)])
 @pytest.mark.parametrize("case", DEGENERATE)
-@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("name", [*FORMS, "item_response"])
 def test_draws_are_finite_and_in_range(name: str, case: str, trials: float, chance: float) -> None:
     score = DEGENERATE[case]
     data = dataset(score, chance=chance, trials=trials, loss=loss_of(COMPUTE)[: len(score)])
@@ -110,7 +114,8 @@ def test_draws_are_finite_and_in_range(name: str, case: str, trials: float, chan
 
 # The others find a slope in the wobble, and nothing but a prior could hold them.
 @pytest.mark.parametrize(
-    "name", ["persistence", "power_law_log_accuracy", "end_to_end", "loss_intermediate"]
+    "name",
+    ["persistence", "power_law_log_accuracy", "end_to_end", "loss_intermediate", "item_response"],
 )
 def test_a_ladder_at_chance_is_forecast_at_chance(name: str) -> None:
     wobble = 0.25 + 0.02 * np.array([1, -1, 0.5, -1, 1, -0.5, -1])
@@ -118,7 +123,7 @@ def test_a_ladder_at_chance_is_forecast_at_chance(name: str) -> None:
     assert median_and_width(name, data)[0] == pytest.approx(0.25, abs=0.05)
 
 
-@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("name", [*FORMS, "item_response"])
 def test_noisier_ladders_give_wider_intervals(name: str) -> None:
     curve, chance = OWN_FORM["krajewski"]
     shock = np.array([1, -1, -0.5, 1, -1, 0.7, -0.4])
@@ -132,7 +137,7 @@ def test_noisier_ladders_give_wider_intervals(name: str) -> None:
     assert widths[2] > 4 * 0.06 * np.std(shock)  # a fresh model has a shock of its own
 
 
-@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("name", [*FORMS, "item_response"])
 def test_known_trials_add_evaluation_noise(name: str) -> None:
     data = dataset(np.full(7, 0.4), trials=100, loss=loss_of(COMPUTE))
     width = median_and_width(name, data)[1]
@@ -151,7 +156,7 @@ def test_intervals_cover_a_krajewski_world() -> None:
     assert 0.8 <= np.mean(inside) <= 0.99
 
 
-@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("name", [*FORMS, "item_response"])
 def test_same_generator_same_draws(name: str) -> None:
     data = dataset(np.linspace(0.2, 0.5, 7), loss=loss_of(COMPUTE))
     one, two = (RIVALS[name](data, TARGET, np.random.default_rng(seed(7)), 50) for _ in range(2))
@@ -234,3 +239,27 @@ def test_missing_data_are_refused_by_name() -> None:
         RIVALS["cod_point"](dataset(np.full(7, 0.3)), TARGET, rng, 10)
     with pytest.raises(ValueError, match="FLOPs"):
         RIVALS["persistence"](data, np.array([-1.0]), rng, 10)
+
+
+def test_a_package_that_is_not_installed_is_not_offered(monkeypatch) -> None:
+    assert set(RIVALS) - set(INSTALLED) <= {"simple_scaling_laws"}
+    monkeypatch.setitem(sys.modules, "simple_scaling_laws", None)
+    data = dataset(np.linspace(0.2, 0.5, 7))
+    with pytest.raises(NotApplicable, match=r"not installed; install it with cod-bayes\[rivals\]"):
+        RIVALS["simple_scaling_laws"](data, TARGET, np.random.default_rng(seed(0)), 10)
+
+
+@pytest.mark.slow
+def test_simple_scaling_laws_forecasts_its_own_law() -> None:
+    pytest.importorskip("simple_scaling_laws")
+
+    def curve(c: np.ndarray) -> np.ndarray:
+        return 1 / (1 + np.exp(-(2.0 - 4.0 * (c / 1e20) ** -0.15)))
+
+    rng, at = np.random.default_rng(seed(0)), np.append(TARGET, 100 * TARGET)
+    data = dataset(curve(COMPUTE) + rng.normal(0, 0.005, 7))
+    draws = RIVALS["simple_scaling_laws"](data, at, rng, 450)
+    assert draws.shape == (450, 2)
+    assert draws.min() >= 0 and draws.max() <= 1
+    low, high = np.quantile(draws[:, 0], [0.05, 0.95])
+    assert low < curve(TARGET)[0] < high < low + 0.3

@@ -30,7 +30,10 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--methods",
         nargs="+",
         metavar="M",
-        help="rivals and Bayesian models, by name or TOML file (default: cod and all rivals)",
+        help="Bayesian models, by name or TOML file, and rivals: persistence, "
+        "power_law_log_accuracy, end_to_end, krajewski, bnsl, logistic, loss_intermediate, "
+        "item_response, cod_point, simple_scaling_laws (default: cod and the rivals that are "
+        "installed)",
     )
     options.families(parser)
     options.benchmarks(parser)
@@ -49,7 +52,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from cod_bayes.evaluate.backtest import backtest, index_scores, scores
-    from cod_bayes.evaluate.rivals import RIVALS
+    from cod_bayes.evaluate.rivals import INSTALLED
     from cod_bayes.evidence.record import read_table
     from cod_bayes.show.plots import reliability_figure
 
@@ -60,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     rows = backtest(
         evidence,
         arguments.targets,
-        arguments.methods or ("cod", *RIVALS),
+        arguments.methods or ("cod", *INSTALLED),
         random_seed=arguments.seed,
         progressbar=not arguments.quiet,
         out=arguments.out,

@@ -34,7 +34,7 @@ from threadpoolctl import threadpool_limits
 
 from cod_bayes.evaluate.joint import complete, independent, joint_scores
 from cod_bayes.evaluate.problems import Problem, problems
-from cod_bayes.evaluate.rivals import RIVALS
+from cod_bayes.evaluate.rivals import INSTALLED, RIVALS
 from cod_bayes.evaluate.scoring import score_table, summarise
 from cod_bayes.evidence.record import Evidence
 from cod_bayes.forecast.index import Index, in_full
@@ -160,7 +160,7 @@ def _failure(error: Exception, actual: float) -> Row:
 def backtest(
     evidence: Evidence,
     targets: int = 2,
-    methods: Sequence[str] = ("cod", *RIVALS),
+    methods: Sequence[str] = ("cod", *INSTALLED),
     executor: Executor | None = None,
     random_seed: int = 0,
     progressbar: bool = True,
@@ -178,7 +178,7 @@ def backtest(
 
 def run(
     problems: Sequence[Problem],
-    methods: Sequence[str] = ("cod", *RIVALS),
+    methods: Sequence[str] = ("cod", *INSTALLED),
     executor: Executor | None = None,
     random_seed: int = 0,
     progressbar: bool = True,

@@ -6,8 +6,8 @@ For every benchmark and family of an evidence, models ordered by compute, C_1 < 
 
 (a rolling origin: models larger than the target are left out), as long as three different computes
 remain below the target. Models of unknown compute take no part; targets with results are models
-like the others. Anchors stay what they are, for the methods that map a subset to the benchmark: the
-Bayesian models and `cod_point`. The score is the mean rate over the items that the target answered,
+like the others. Anchors stay what they are, for the methods that use them: the Bayesian models,
+`cod_point` and `item_response`. The score is the mean rate over the items that the target answered,
 and only these items are forecast. Benchmarks with the same target make one problem.
 """
 

@@ -1,4 +1,4 @@
-"""Rival methods: six forecasts from the benchmark's mean score, and the COD point method.
+"""Rival methods: seven forecasts from the benchmark's mean score, two from its items, one package.
 
 With C compute, u = log(C / C_top) (C_top the largest ladder model), y the mean accuracy, g chance:
 
@@ -7,121 +7,45 @@ With C compute, u = log(C / C_top) (C_top the largest ladder model), y the mean 
     end_to_end              y = g + (1 - g) exp(-exp(a - b u) - c),   b, c >= 0
     krajewski               the same with c = 0                       Krajewski et al. 2025, eq. 2
     bnsl                    1 - y = a + exp(b - s0 u - (s1 - s0) f log(1 + exp((u - d) / f)))
+    logistic                y = g + (1 - g) / (1 + exp(-a - b u)),   b >= 0
     loss_intermediate       L = E + exp(a - b u),  y = g + (1 - g) / (1 + exp(k (L - m)))
+    item_response           Rasch abilities of models, linear in u (`evaluate.item_response`)
     cod_point               clusters of items, a curve each, mapped to y (`evaluate.point`)
+    simple_scaling_laws     that package's default law (`evaluate.other_packages`)
 
 `bnsl` is the broken neural scaling law with one break (Caballero et al. 2023, eq. 1) with c0 = s0,
 c1 = s1 - s0, f1 = f, log d1 = d, and both slopes s0, s1 >= 0, so that no fit gets worse with
-compute. All curves are fitted by least squares to y itself (`power_law_log_accuracy` too), but for
-the first of `loss_intermediate`, which is fitted to L. The forms are fitted as published, within
-wide bounds and without priors. A ladder at chance has no information on the slope, and its
-forecasts may be far off.
+compute. All curves of y are fitted by least squares to y itself (`power_law_log_accuracy` too); the
+first of `loss_intermediate` is fitted to L. The forms are fitted as published, within wide bounds
+and without priors. A ladder at chance has no information on the slope, and its forecasts may be far
+off.
 
 Spread: a residual bootstrap (`cod_bayes.evaluate.bootstrap`), of an observed score.
 
-`cod_point` uses items, and resamples them: N(forecast, sd of the forecasts from 20 resamples). It
-is a normal because 20 forecasts give an sd but not a 5 % quantile.
+`cod_point` resamples the items: N(forecast, sd of the forecasts from 20 resamples). It is a normal
+because 20 forecasts give an sd but not a 5 % quantile.
 
 A rival is `f(dataset, compute, rng, draws) -> (draw, compute)`. `dataset` has `rate`, `n_trials`
 (item, model) and coords `compute`, `role`, `loss` (model), `chance` (item), as in the benchmarks of
-`Evidence`; only models with the role "ladder" are read (by `cod_point` anchors too). Draws are
-finite and in [0, 1].
+`Evidence`; only models with the role "ladder" are read (by `item_response` and `cod_point` anchors
+too). Draws are finite and in [0, 1].
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from importlib.util import find_spec
 
 import numpy as np
 import xarray as xr
+from scipy.special import expit
 
 from cod_bayes.evaluate.bootstrap import Array, Family, bootstrap, grid
+from cod_bayes.evaluate.item_response import item_response
+from cod_bayes.evaluate.other_packages import simple_scaling_laws
 from cod_bayes.evaluate.point import cluster_and_forecast
-from cod_bayes.evidence.missing import rates_on_all
-from cod_bayes.evidence.record import ladder_of
-
-Rival = Callable[[xr.Dataset, Array, np.random.Generator, int], Array]
+from cod_bayes.evaluate.series import NotApplicable, Rival, as_scores, checked, series
 
 BNSL_MODELS = 6  # fewest ladder models for a curve with a break
 IRREDUCIBLE_MODELS = 5  # fewest ladder models for an asymptote
 RESAMPLES = 20  # of the items, by `cod_point`
-
-
-class NotApplicable(ValueError):
-    """The dataset lacks what this rival needs (enough ladder models, a loss)."""
-
-
-@dataclass(frozen=True)
-class Series:
-    """The data of the rivals: one row per ladder model, ascending compute."""
-
-    compute: Array  # (model,) FLOPs
-    score: Array  # (model,) mean rate over the items
-    trials: float  # behind a score (`cod_bayes.evidence.trials`), the median; NaN unknown
-    chance: float  # 0 if unknown
-    loss: Array  # (model,) validation loss; NaN unknown
-
-    def u(self, compute: Array) -> Array:
-        """log(C / C_top), the variable of the curves."""
-        return np.log(compute / self.compute[-1])
-
-    def noise(self, p: Array) -> Array:
-        """Variance p (1 - p) / N of an observed score; 0 if N is unknown.
-
-        One pseudo-trial at 1/2 keeps a score of 0 of N from being certain.
-        """
-        if not np.isfinite(self.trials):
-            return np.zeros_like(p)
-        q = (np.clip(p, 0, 1) * self.trials + 0.5) / (self.trials + 1)
-        return q * (1 - q) / self.trials
-
-
-def series(dataset: xr.Dataset, models: int = 3) -> Series:
-    """The benchmark-mean series of the ladder models.
-
-    Means are over all items, as in `cod_bayes.evidence.missing` where a model lacks some.
-
-    Raises:
-        NotApplicable: fewer than `models` ladder models of distinct compute.
-    """
-    ladder = ladder_of(dataset).sortby("compute")
-    rate = ladder["rate"].transpose("item", "model").values
-    answered = np.isfinite(rate).any(axis=0)
-    ladder, rate = ladder.isel(model=answered), rate[:, answered]
-
-    compute = ladder["compute"].values.astype(float)
-    if len(np.unique(compute)) < models:
-        raise NotApplicable(
-            f"expected at least {models} ladder models of distinct compute, "
-            f"got {len(np.unique(compute))}; add models to the ladder"
-        )
-    used = np.isfinite(rate).any(axis=1)
-    chance = dataset["chance"].values[used] if "chance" in dataset.coords else np.array(np.nan)
-    n_trials = ladder["n_trials"].transpose("item", "model").values
-    rates = rates_on_all(rate[used], n_trials[used], np.ones((int(used.sum()), 1)))
-    return Series(
-        compute=compute,
-        score=rates.rate[0],
-        trials=float(np.median(rates.trials[0])),
-        chance=float(chance.mean()) if np.isfinite(chance).all() else 0.0,
-        loss=ladder["loss"].values.astype(float)
-        if "loss" in ladder.coords
-        else np.full(len(compute), np.nan),
-    )
-
-
-def _as_scores(draws: Array) -> Array:
-    """Draws of an observed score, cut to [0, 1]."""
-    return np.clip(draws, 0, 1)
-
-
-def _checked(compute: Array, draws: int) -> Array:
-    compute = np.atleast_1d(np.asarray(compute, dtype=float))
-    if compute.ndim != 1 or not (np.isfinite(compute) & (compute > 0)).all() or draws < 1:
-        raise ValueError(
-            "expected compute (compute,) in FLOPs, positive and finite, and at least one draw; "
-            f"got {compute} and {draws} draws"
-        )
-    return compute
 
 
 def persistence(dataset: xr.Dataset, compute: Array, rng: np.random.Generator, draws: int) -> Array:
@@ -130,14 +54,14 @@ def persistence(dataset: xr.Dataset, compute: Array, rng: np.random.Generator, d
     sigma^2 is the mean of (y_{i+1} - y_i)^2 / (u_{i+1} - u_i). This counts progress as error, as it
     should for a forecast without progress.
     """
-    compute, s = _checked(compute, draws), series(dataset, models=2)
+    compute, s = checked(compute, draws), series(dataset, models=2)
     u = s.u(s.compute)
     steps = np.maximum(np.diff(u), 0.1 * np.ptp(u) / len(u))  # of nearly equal computes
     variance = np.mean(np.diff(s.score) ** 2 / steps) * np.abs(s.u(compute))
     variance = np.maximum(variance, s.noise(s.score[-1:]))
     freedom = max(len(steps), 2)
     walk = rng.standard_t(freedom, size=(draws, len(compute)))
-    return _as_scores(s.score[-1] + np.sqrt(variance) * walk)
+    return as_scores(s.score[-1] + np.sqrt(variance) * walk)
 
 
 def power_law_log_accuracy(
@@ -149,14 +73,28 @@ def power_law_log_accuracy(
     when y has constant noise. Without weights one small model near 0 would decide the slope,
     because its log is far below the others.
     """
-    compute, s = _checked(compute, draws), series(dataset)
+    compute, s = checked(compute, draws), series(dataset)
     line = Family(
         curve=lambda theta, u: np.exp(np.clip(theta[..., :1] + theta[..., 1:2] * u, -30, 0)),
         lower=np.array([-12.0, -1.0]),
         upper=np.array([0.0, 3.0]),
         starts=grid([-5.0, -2.0, -0.5], [0.0, 0.1, 1.0]),
     )
-    return _as_scores(bootstrap(line, s.u(s.compute), s.score, s.u(compute), s.noise, rng, draws))
+    return as_scores(bootstrap(line, s.u(s.compute), s.score, s.u(compute), s.noise, rng, draws))
+
+
+def logistic(dataset: xr.Dataset, compute: Array, rng: np.random.Generator, draws: int) -> Array:
+    """y = g + (1 - g) / (1 + exp(-(a + b u))), b >= 0, (draw, compute)."""
+    compute, s = checked(compute, draws), series(dataset)
+    family = Family(
+        curve=lambda theta, u: (
+            s.chance + (1 - s.chance) * expit(theta[..., :1] + theta[..., 1:2] * u)
+        ),
+        lower=np.array([-12.0, 0.0]),
+        upper=np.array([12.0, 3.0]),
+        starts=grid([-5.0, -2.0, 0.0, 2.0], [0.03, 0.2, 1.0]),
+    )
+    return as_scores(bootstrap(family, s.u(s.compute), s.score, s.u(compute), s.noise, rng, draws))
 
 
 def _exponential(chance: float, irreducible: bool) -> Family:
@@ -180,16 +118,16 @@ def _exponential(chance: float, irreducible: bool) -> Family:
 
 def krajewski(dataset: xr.Dataset, compute: Array, rng: np.random.Generator, draws: int) -> Array:
     """y = g + (1 - g) exp(-A C^-b), (draw, compute). Krajewski et al. 2025, eq. 2."""
-    compute, s = _checked(compute, draws), series(dataset)
+    compute, s = checked(compute, draws), series(dataset)
     family = _exponential(s.chance, irreducible=False)
-    return _as_scores(bootstrap(family, s.u(s.compute), s.score, s.u(compute), s.noise, rng, draws))
+    return as_scores(bootstrap(family, s.u(s.compute), s.score, s.u(compute), s.noise, rng, draws))
 
 
 def end_to_end(dataset: xr.Dataset, compute: Array, rng: np.random.Generator, draws: int) -> Array:
     """y = g + (1 - g) exp(-A C^-b - c), c >= 0, (draw, compute); c = 0 with fewer than 5 models."""
-    compute, s = _checked(compute, draws), series(dataset)
+    compute, s = checked(compute, draws), series(dataset)
     family = _exponential(s.chance, irreducible=len(s.score) >= IRREDUCIBLE_MODELS)
-    return _as_scores(bootstrap(family, s.u(s.compute), s.score, s.u(compute), s.noise, rng, draws))
+    return as_scores(bootstrap(family, s.u(s.compute), s.score, s.u(compute), s.noise, rng, draws))
 
 
 def _broken(u: Array) -> Family:
@@ -222,9 +160,9 @@ def bnsl(dataset: xr.Dataset, compute: Array, rng: np.random.Generator, draws: i
 
     No break with fewer than six ladder models, and no asymptote (a = 0) with fewer than five.
     """
-    compute, s = _checked(compute, draws), series(dataset)
+    compute, s = checked(compute, draws), series(dataset)
     u = s.u(s.compute)
-    return _as_scores(bootstrap(_broken(u), u, s.score, s.u(compute), s.noise, rng, draws))
+    return as_scores(bootstrap(_broken(u), u, s.score, s.u(compute), s.noise, rng, draws))
 
 
 def loss_intermediate(
@@ -238,7 +176,7 @@ def loss_intermediate(
     Raises:
         NotApplicable: the loss of a ladder model is unknown.
     """
-    compute, s = _checked(compute, draws), series(dataset)
+    compute, s = checked(compute, draws), series(dataset)
     if not np.isfinite(s.loss).all():
         raise NotApplicable(
             "expected the validation loss of every ladder model, got unknown losses; "
@@ -273,7 +211,7 @@ def loss_intermediate(
         grid([0.5, 3.0], [-2.0, -0.5, 0.5]),
     )
     losses = bootstrap(loss_family, u, s.loss, s.u(compute), np.zeros_like, rng, draws)
-    return _as_scores(bootstrap(accuracy_family, s.loss, s.score, losses, s.noise, rng, draws))
+    return as_scores(bootstrap(accuracy_family, s.loss, s.score, losses, s.noise, rng, draws))
 
 
 def cod_point(dataset: xr.Dataset, compute: Array, rng: np.random.Generator, draws: int) -> Array:
@@ -282,7 +220,7 @@ def cod_point(dataset: xr.Dataset, compute: Array, rng: np.random.Generator, dra
     Raises:
         NotApplicable: no cluster of items is extrapolatable.
     """
-    compute = _checked(compute, draws)
+    compute = checked(compute, draws)
     series(dataset)  # raises for ladders too short for a curve
     items = dataset.sizes["item"]
     not_extrapolatable = NotApplicable(
@@ -300,7 +238,7 @@ def cod_point(dataset: xr.Dataset, compute: Array, rng: np.random.Generator, dra
     if len(resamples) < 2:  # too few items in the extrapolatable clusters
         raise not_extrapolatable
     z = rng.normal(size=(draws, 1))  # one per draw: the computes of a draw share their items
-    return _as_scores(forecast + resamples.std(axis=0, ddof=1) * z)
+    return as_scores(forecast + resamples.std(axis=0, ddof=1) * z)
 
 
 RIVALS: dict[str, Rival] = {
@@ -309,6 +247,13 @@ RIVALS: dict[str, Rival] = {
     "end_to_end": end_to_end,
     "krajewski": krajewski,
     "bnsl": bnsl,
+    "logistic": logistic,
     "loss_intermediate": loss_intermediate,
+    "item_response": item_response,
     "cod_point": cod_point,
+    "simple_scaling_laws": simple_scaling_laws,
 }
+
+INSTALLED = tuple(
+    name for name in RIVALS if name != "simple_scaling_laws" or find_spec("simple_scaling_laws")
+)

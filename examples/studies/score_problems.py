@@ -27,7 +27,7 @@ import pandas as pd
 
 from cod_bayes.commands.backtest import show
 from cod_bayes.evaluate.backtest import Problem, problems, run, scores, workers
-from cod_bayes.evaluate.rivals import RIVALS
+from cod_bayes.evaluate.rivals import INSTALLED, RIVALS
 from cod_bayes.evidence.effective_compute import effective_compute
 from cod_bayes.evidence.record import EvidenceWarning, read_table
 from cod_bayes.show.plots import reliability_figure
@@ -137,7 +137,7 @@ def main(argv: list[str] | None = None) -> int:
         "--out", type=Path, metavar="DIR", help="default: scores, or scores_openlm_LADDER"
     )
     arguments = parser.parse_args(argv)
-    methods = arguments.methods or (["cod"] if arguments.openlm else ["cod", *RIVALS])
+    methods = arguments.methods or (["cod"] if arguments.openlm else ["cod", *INSTALLED])
     name = "_".join(["scores", *(["openlm", arguments.openlm] if arguments.openlm else [])])
     out = arguments.out or Path(name)
     with warnings.catch_warnings():
