@@ -136,6 +136,23 @@ def test_a_run_far_behind_is_flagged_as_behind_by_its_decades(fitted, behind):
     assert (after.to_numpy() < before.to_numpy() - 0.05).all()
 
 
+@pytest.mark.parametrize(("kept", "flagged"), [(1.0, False), (-1.0, True)])
+def test_a_recipe_that_breaks_beyond_the_ladder_is_flagged_after_its_break(fitted, kept, flagged):
+    """Beyond 3 times the largest ladder model's compute each decade counts as `kept` decades."""
+    broken, end = 1.5e23, 1e25
+    compute = end * np.array([0.005, 0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 0.95])
+    worth = np.where(compute > broken, broken * (compute / broken) ** kept, compute)
+    order = np.argsort(worth)
+    score = np.empty((len(fitted.benchmarks), len(compute)))
+    drawn = fitted.draws(worth[order], one_run=True, measured=False)["score"]
+    score[:, order] = drawn.median(("chain", "draw")).values
+    result = monitor(fitted, table(fitted, score, compute), end)
+    assert result.flagged == flagged
+    assert (result.looks["flag"][compute <= broken] == "").all()
+    before, after = (result.forecast.groupby("benchmark")["q50"].nth(i) for i in (0, -1))
+    assert (after.to_numpy() < before.to_numpy() - 0.05).all() == flagged
+
+
 def test_a_benchmark_that_jumps_alone_departs(fitted):
     run = median_run(fitted)
     z = np.arcsin(np.sqrt(run["score"]))

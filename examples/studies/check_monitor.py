@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -40,10 +41,13 @@ AT_REFIT = 8  # of SHARES
 
 
 def simulated_run(
-    world: Simulation, behind: float, rng: np.random.Generator
+    world: Simulation, effective: Callable[[np.ndarray], np.ndarray], rng: np.random.Generator
 ) -> tuple[pd.DataFrame, dict[str, float], pd.DataFrame]:
-    """The checkpoints of one run, its true final scores, and its items at 60 % of training."""
-    x = np.log10(TARGET * np.append(SHARES, 1.0)) - behind + SHOCK * rng.standard_normal()
+    """The checkpoints of one run, its true final scores, and its items at 60 % of training.
+
+    effective: log10 of the compute that a run of this log10 compute is worth.
+    """
+    x = effective(np.log10(TARGET * np.append(SHARES, 1.0))) + SHOCK * rng.standard_normal()
     rows, final, answers = [], {}, []
     for name, items in world.items.groupby("benchmark", sort=False):
         shock = BENCHMARK_SHOCK * rng.standard_normal()
@@ -101,8 +105,12 @@ def one(seed: int, runs: int, scale: float, refits: int) -> tuple[pd.DataFrame, 
         warnings.simplefilter("ignore")
         fitted = fit(world.evidence, random_seed=seed, progressbar=False)
     rng = np.random.default_rng([seed, 1])
-    cases = [(kind, *simulated_run(world, behind, rng)) for kind, behind in
-             (("follows", 0.0), ("behind", BEHIND)) for _ in range(runs)]  # fmt: skip
+    kinds = {"follows": lambda x: x, "behind": lambda x: x - BEHIND}
+    cases = [
+        (kind, *simulated_run(world, effective, rng))
+        for kind, effective in kinds.items()
+        for _ in range(runs)
+    ]
     beside = pd.DataFrame()
     if seed < refits:
         _, table, _, answers = cases[0]
