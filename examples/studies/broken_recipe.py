@@ -58,7 +58,7 @@ def lost(world: Simulation, compute: float, kept: float) -> float:
 
 
 def one(seed: int, runs: int, scale: float, shares: list[float]) -> list[dict[str, float]]:
-    """One row for each run on a ladder."""
+    """One row for each run on a ladder of this seed."""
     world = simulate(
         seed,
         benchmarks=PAPER_BENCHMARKS[:3],
@@ -119,13 +119,16 @@ def main() -> None:
         f"{', '.join(f'{share:.0%}' for share in SHARES)}"
     )
     for kept, part in table.groupby("kept", sort=False):
-        low, middle, high = part["training"].quantile([0.25, 0.5, 0.75])
+        flagged = f"flagged {part['flagged'].mean():.0%}"
+        if part["flagged"].any():
+            low, middle, high = part["training"].quantile([0.25, 0.5, 0.75])
+            flagged += f", training {middle:.0%} ({low:.0%} to {high:.0%})"
+            flagged += f", gap {part['gap'].median():.1f} points"
         print(
             f"kept {kept:.2f}: fall {part['fall'].mean():.1f} points, misses "
-            f"{part['misses'].mean():.0%}, early {part['early'].mean():.0%}, flagged "
-            f"{part['flagged'].mean():.0%}, training {middle:.0%} ({low:.0%} to {high:.0%}), gap "
-            f"{part['gap'].median():.1f} points, error {part['error_before'].mean():.1f} before "
-            f"and {part['error_updated'].mean():.1f} updated"
+            f"{part['misses'].mean():.0%}, early {part['early'].mean():.0%}, {flagged}, "
+            f"error {part['error_before'].mean():.1f} before and "
+            f"{part['error_updated'].mean():.1f} updated"
         )
 
 
