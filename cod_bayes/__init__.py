@@ -21,12 +21,18 @@ if TYPE_CHECKING:
     from cod_bayes.evaluate.backtest import backtest
     from cod_bayes.evaluate.simulate import simulate
     from cod_bayes.evidence.datasets import load_dataset
-    from cod_bayes.evidence.effective_compute import effective_compute
+    from cod_bayes.evidence.effective_compute import (
+        effective_compute,
+        loss_law,
+        on_effective_compute,
+    )
+    from cod_bayes.evidence.loss_law import LossLaw
     from cod_bayes.evidence.record import Evidence, EvidenceError, EvidenceWarning, read_table
     from cod_bayes.forecast.fitting import ConvergenceWarning, Interrupted, build_model, fit
     from cod_bayes.forecast.index import Index
     from cod_bayes.forecast.outlook import Forecast, join
     from cod_bayes.forecast.posterior import Fit
+    from cod_bayes.forecast.size import target_compute
     from cod_bayes.forecast.storage import load
     from cod_bayes.model.ladder import LadderData
     from cod_bayes.model.spec import SpecError
@@ -46,6 +52,7 @@ _HOME = {
     "Index": "forecast.index",
     "Interrupted": "forecast.fitting",
     "LadderData": "model.ladder",
+    "LossLaw": "evidence.loss_law",
     "ModelError": "sampling.engines",
     "SpecError": "model.spec",
     "answer_loss_curves": "model.statement",
@@ -59,14 +66,17 @@ _HOME = {
     "label_items": "clustering.labels",
     "load": "forecast.storage",
     "load_dataset": "evidence.datasets",
+    "loss_law": "evidence.effective_compute",
     "monitor": "decide.monitor",
     "next_run": "decide.next_run",
+    "on_effective_compute": "evidence.effective_compute",
     "plan": "decide.plan",
     "plots": "show.plots",
     "read_table": "evidence.record",
     "register": "decide.register",
     "settle": "decide.register",
     "simulate": "evaluate.simulate",
+    "target_compute": "forecast.size",
 }
 __all__ = [*_HOME]
 

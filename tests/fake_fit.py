@@ -13,9 +13,10 @@ class FakeFit:
     """score_b(C) = min(0.5 + slope_b (log10 C - 24) + sd_b e_b, top_b), e_b ~ N(0, 1) per draw.
 
     benchmarks: name -> (slope, sd, top); e_b are independent, or one for all with shared=True.
+    law: of the ladder's losses, known without doubt; its models have 20 tokens per parameter.
     """
 
-    def __init__(self, benchmarks, *, seed=seed(0), failed_checks=(), shared=False):
+    def __init__(self, benchmarks, *, seed=seed(0), failed_checks=(), shared=False, law=None):
         self.of = benchmarks
         self.benchmarks = list(benchmarks)
         self.failed_checks = failed_checks
@@ -32,6 +33,19 @@ class FakeFit:
                 "posterior": xr.Dataset(scales, sampled),
             }
         )
+        if law is not None:
+            params = np.sqrt(LADDER / 120)
+            constant = self.idata["constant_data"].to_dataset()
+            sizes = {"params": ("model", params), "tokens": ("model", 20 * params)}
+            self.idata["constant_data"] = xr.DataTree(constant.assign(sizes))
+            row = np.array([law.E, law.A, law.B, law.a, law.b])
+            known = {
+                "constants": ("constant", row),
+                "constant_draws": (("law_draw", "constant"), row[None]),
+                "models": ((), len(LADDER)),
+                "effective_by": ("constant", np.full(5, np.nan)),
+            }
+            self.idata["loss_law"] = xr.DataTree(xr.Dataset(known))
         self.idata.attrs = {
             "model": "fake", "spec": "{}", "evidence_digest": "abc", "random_seed": seed,
             "version": "0",

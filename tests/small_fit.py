@@ -26,6 +26,7 @@ def small_fit():
         replace(of["MBPP"], name=HOSTILE, n_items=18),
     ]
     table = simulate(seed(0), benchmarks=benchmarks, include_target=False).table
+    table["tokens"] = table["compute"] / (6 * table["params"])
     evidence = read_table(table.replace({"model": {"12B": MODEL}}))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -188,7 +188,7 @@ def test_bash_completes_commands_options_choices_and_files(tmp_path):
     offers = {
         "fore": ["forecast"],
         "''": list(COMMANDS),
-        "forecast --target": ["--target-compute"],
+        "forecast --target-c": ["--target-compute"],
         "forecast --engine p": ["pymc"],
         "ingest --format lm": ["lm-eval"],
         "completion z": ["zsh"],

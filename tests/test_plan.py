@@ -172,7 +172,8 @@ def test_command_prints_one_json_object_and_writes_its_files(posterior_file, tmp
     answer = json.loads(capsys.readouterr().out)
     assert set(answer) == {
         "goals", "probability", "compute_at_probability", "holds_beyond", "lowest_beyond",
-        "quantiles", "p_reachable", "compute_range", "cost", "cost_record", "failed_checks",
+        "quantiles", "p_reachable", "compute_range", "cost", "split", "cost_record",
+        "failed_checks",
     }  # fmt: skip
     assert answer["goals"][1] == {"benchmark": "My bench", "at_least": 0.5}
     at = answer["compute_at_probability"]

@@ -17,6 +17,7 @@ from cod_bayes.model.variables import DIMS
 SCHEMA = Path(__file__).parents[1] / "models" / "schema.md"
 SAMPLED = ("chain", "draw")
 GROUPS = ("posterior", "sample_stats", "observed_data", "constant_data", "items", "anchors")
+GROUPS = (*GROUPS, "loss_law")
 OF_WHOLE = GROUPS[:4]
 
 

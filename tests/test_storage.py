@@ -33,9 +33,9 @@ def saved(fitted, tmp_path_factory):
 def test_every_variable_comes_back_as_it_was(fitted, saved):
     again = load(saved).idata
     assert again.attrs == fitted.idata.attrs
-    for path in ("posterior", "items", "anchors", "constant_data", "observed_data"):
+    for path in ("posterior", "items", "anchors", "loss_law", "constant_data", "observed_data"):
         for tree in ("", "whole/"):
-            if tree and path in ("items", "anchors"):
+            if tree and path in ("items", "anchors", "loss_law"):
                 continue
             before, after = (t[tree + path].to_dataset() for t in (fitted.idata, again))
             xr.testing.assert_identical(before.drop_attrs(), after.drop_attrs()[[*before]])

@@ -16,7 +16,7 @@ from cod_bayes.commands.printing import (
     records,
     warnings_printed,
 )
-from cod_bayes.commands.values import given_indexes
+from cod_bayes.commands.values import given_indexes, given_targets, require_target
 
 INTERRUPTED = "interrupted.nc"
 ENGINES = ("fast", "pymc", "jax")
@@ -25,7 +25,7 @@ ENGINES = ("fast", "pymc", "jax")
 def add(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("forecast", help="forecast a target's scores from a table")
     options.evidence(parser)
-    options.target_computes(parser)
+    options.targets(parser)
     options.benchmarks(parser)
     options.families(parser)
     options.indexes(parser)
@@ -35,6 +35,12 @@ def add(commands: argparse._SubParsersAction) -> None:
         ("--anchor", [], "models of any family that inform the mapping only"),
     ):
         parser.add_argument(name, action="append", default=default, metavar="GLOB", help=meaning)
+    parser.add_argument(
+        "--effective-compute",
+        action="store_true",
+        help="count a model's compute as that of the optimal training with its loss, from params "
+        "and tokens",
+    )
     parser.add_argument(
         "--model",
         default="cod",
@@ -66,10 +72,12 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    for compute in arguments.target_compute:
+    require_target(arguments)
+    for compute in arguments.target_compute or []:
         if not 0 < compute < float("inf"):
             raise ValueError(f"expected --target-compute > 0 in FLOPs, got {compute}")
     from cod_bayes.evidence.checks import check_targets
+    from cod_bayes.evidence.effective_compute import on_effective_compute
     from cod_bayes.evidence.record import read_table
     from cod_bayes.forecast.fitting import Interrupted, fit
     from cod_bayes.forecast.index import in_full
@@ -86,8 +94,11 @@ def run(arguments: argparse.Namespace) -> int:
             hold_out=arguments.hold_out,
             anchors=arguments.anchor,
         )
+        if arguments.effective_compute:
+            evidence = on_effective_compute(evidence)
+        targets = given_targets(arguments, evidence)
         of_ladder = evidence.models.loc[list(evidence.ladder), "compute"]
-        check_targets(arguments.target_compute, of_ladder)  # refused before the work, not after
+        check_targets(targets, of_ladder)  # refused before the work, not after
         in_full(indexes, list(evidence.benchmarks))  # refused before the work, not after
         try:
             fitted = fit(
@@ -105,7 +116,7 @@ def run(arguments: argparse.Namespace) -> int:
             kept = f"{stopped.fit.failed_checks[0]}, kept in {arguments.out / INTERRUPTED}"
             print(f"cod-bayes: {kept}", file=sys.stderr)
             return 130
-    outlook = fitted.forecast(arguments.target_compute).with_indexes(indexes)
+    outlook = fitted.forecast(targets).with_indexes(indexes)
     notes = [*evidence.notes, *clustering_notes(fitted)]
     if not arguments.quiet:
         print_notes(notes)

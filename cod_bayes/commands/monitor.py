@@ -46,7 +46,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="look at the checkpoints this often until the run departs or reaches its target; "
         "needs --planned",
     )
-    options.target_compute(
+    options.target(
         parser, "training compute of the finished run (default: that of the saved forecast)"
     )
     parser.add_argument(
@@ -97,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
     from cod_bayes.forecast.storage import load
 
     fit = load(arguments.posterior)
-    target = one_target(fit, arguments.target_compute)
+    target = one_target(fit, arguments)
     lag, lag_sd = (*arguments.lag, 0.0)[:2]
     if arguments.reference is not None:
         if arguments.lag != [0.0]:

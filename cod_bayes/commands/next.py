@@ -21,9 +21,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "next", help="which further run or evaluation narrows the forecast most, and most per cost"
     )
     options.posterior(parser)
-    options.target_compute(
-        parser, "training compute of the target (default: that of the saved forecast)"
-    )
+    options.target(parser, "training compute of the target (default: that of the saved forecast)")
     parser.add_argument(
         "--candidates",
         type=float,
@@ -79,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
     fit = load(arguments.posterior)
     found = next_run(
         fit,
-        one_target(fit, arguments.target_compute),
+        one_target(fit, arguments),
         candidates=arguments.candidates,
         cost=arguments.cost,
         evaluation_cost=arguments.evaluation_cost,

@@ -33,22 +33,52 @@ def posterior(parser: argparse.ArgumentParser) -> None:
     path(parser, "posterior", help="posterior.nc of `cod-bayes forecast`")
 
 
+def amount(text: str) -> float:
+    """A number above 0 with or without a unit, such as 70B."""
+    from cod_bayes.evidence.amounts import number_of
+
+    number = number_of(text, "params")
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number such as 70B or 1.5e12, got {text!r}")
+    return number
+
+
 def target_compute(parser: argparse.ArgumentParser, meaning: str) -> None:
-    """One target."""
+    """One target by its compute."""
     parser.add_argument("--target-compute", type=float, metavar="FLOPS", help=meaning)
 
 
-def target_computes(parser: argparse.ArgumentParser, default: str | None = None) -> None:
-    """One target or several. default: what happens without the option; None makes it required."""
+def target(parser: argparse.ArgumentParser, meaning: str) -> None:
+    """One target by its compute or its size; `values.one_target` reads it."""
+    target_compute(parser, meaning)
+    _target_size(parser)
+
+
+def targets(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    """One target or several, each by its compute or its size; `values.given_targets` reads them.
+
+    default: what happens without the options; None: they are required.
+    """
     parser.add_argument(
         "--target-compute",
         type=float,
         action="append",
-        required=default is None,
         metavar="FLOPS",
         help="training compute of the target; repeat the option for several targets"
         + ("" if default is None else f" (default: {default})"),
     )
+    _target_size(parser, action="append")
+
+
+def _target_size(parser: argparse.ArgumentParser, **more: Any) -> None:
+    for name, what, example in (("params", "parameters", "70B"), ("tokens", "tokens", "15T")):
+        parser.add_argument(
+            f"--target-{name}",
+            type=amount,
+            metavar="N",
+            help=f"in place of the compute: {what} of the target, such as {example}",
+            **more,
+        )
 
 
 def benchmarks(parser: argparse.ArgumentParser, meaning: str = "use only this benchmark") -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import math
 from typing import TYPE_CHECKING
 
 from cod_bayes.commands import options
 from cod_bayes.commands.outputs import picture, write_answer
-from cod_bayes.commands.printing import print_json, print_table, rounded, unconverged
+from cod_bayes.commands.printing import print_json, print_table, rounded, short, unconverged
 from cod_bayes.commands.values import given_indexes
 
 if TYPE_CHECKING:
+    from cod_bayes.decide.cost import CostRecord
     from cod_bayes.decide.plan import Plan
+    from cod_bayes.decide.split import Split
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -31,6 +34,12 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="probability of meeting all goals (default 0.9)",
     )
     options.cost_record(parser)
+    parser.add_argument(
+        "--max-params",
+        type=options.amount,
+        metavar="N",
+        help="largest number of parameters of the least-cost training, such as 8B (default: none)",
+    )
     parser.add_argument(
         "--decades",
         type=float,
@@ -57,6 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
         indexes=given_indexes(arguments),
         cost=cost,
         decades=arguments.decades,
+        max_params=arguments.max_params,
     )
     if arguments.json:
         print_json(found.to_dict())
@@ -84,20 +94,53 @@ def show(plan: Plan) -> None:
         for p, flops in sorted(compute.items())
     ]
     print_table(f"Compute by probability{doubt}", ("probability", "FLOPs"), rows)
-    if plan.cost is None or plan.record is None or plan.compute_at_probability is None:
-        return
+    if plan.split is not None:
+        print_table(
+            f"Least-cost training that reaches it with {100 * plan.probability:g} %{doubt}",
+            ("", "5 %", "median", "95 %"),
+            _amounts(plan.split.quantiles, plan.record),
+            left=("",),
+            caption=_law(plan.split),
+        )
+    elif plan.cost is not None:
+        title = f"Cost of {plan.compute_at_probability:.3g} FLOPs"
+        bill = _amounts(plan.cost, plan.record)
+        print_table(title, ("", "5 %", "median", "95 %"), bill, left=("",))
+
+
+def _amounts(
+    quantiles: dict[str, dict[str, float]], record: CostRecord | None
+) -> list[tuple[str, ...]]:
+    """A row for each quantity: its name with its unit, and its quantiles."""
     units = {
+        "params": "parameters",
+        "compute": "FLOPs",
         "gpu_hours": "GPU-hours",
-        "money": plan.record.currency,
+        "money": "" if record is None else record.currency,
         "energy_kwh": "kWh",
-        "days": "days",
     }
-    bill = [
-        (units[name], *(rounded(amount[q]) for q in ("q05", "q50", "q95")))
-        for name, amount in plan.cost.items()
+    write = {"compute": "{:.3g}".format, "params": short, "tokens": short}
+    return [
+        (
+            units.get(name, name),
+            *(
+                write.get(name, rounded)(of[q]) if math.isfinite(of[q]) else "not reachable"
+                for q in ("q05", "q50", "q95")
+            ),
+        )
+        for name, of in quantiles.items()
     ]
-    title = f"Cost of {plan.compute_at_probability:.3g} FLOPs"
-    print_table(title, ("", "5 %", "median", "95 %"), bill, left=("",))
+
+
+def _law(split: Split) -> str:
+    """Where the split comes from, in a sentence."""
+    law = f"by {split.law}"
+    if split.max_params is None:
+        return law
+    within = f"{short(split.max_params)} parameters at most"
+    if split.p_within_cap < 1:
+        within += f", which suffice in {100 * split.p_within_cap:.0f} % of the law's draws"
+    return f"{law}; {within}"
 
 
 def _answer(plan: Plan) -> str:

@@ -130,6 +130,14 @@ def rounded(number: float) -> str:
     return f"{float(f'{number:.3g}'):,.10g}"
 
 
+def short(number: float) -> str:
+    """Three figures with a unit: 7.2B, 1.41T."""
+    for size, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M")):
+        if number >= size:
+            return f"{float(f'{number / size:.3g}'):,.10g}{unit}"
+    return rounded(number)
+
+
 def unconverged(failed_checks: Sequence[str]) -> str:
     """What to add to a title; empty when all checks passed."""
     return f" (unconverged: {', '.join(failed_checks)})" if failed_checks else ""

@@ -6,13 +6,14 @@ import argparse
 import sys
 
 from cod_bayes.commands import options
-from cod_bayes.commands.values import given_indexes
+from cod_bayes.commands.printing import warnings_printed
+from cod_bayes.commands.values import given_indexes, given_targets, require_target
 
 
 def add(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("register", help="write a forecast down, to be settled later")
     options.posterior(parser)
-    options.target_computes(parser)
+    options.targets(parser)
     options.indexes(parser)
     parser.add_argument(
         "--assume",
@@ -34,12 +35,15 @@ def run(arguments: argparse.Namespace) -> int:
     from cod_bayes.decide.register import register, write
     from cod_bayes.forecast.storage import load
 
+    require_target(arguments)
     fit = load(arguments.posterior)
     if arguments.out.suffix == ".md":
         raise ValueError(f"expected --out of a JSON file, got {arguments.out}; the page is beside")
+    with warnings_printed():
+        targets = given_targets(arguments, fit)
     record = register(
         fit,
-        arguments.target_compute,
+        targets,
         arguments.posterior,
         indexes=given_indexes(arguments),
         assumptions=arguments.assume,

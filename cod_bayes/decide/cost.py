@@ -33,6 +33,7 @@ import numpy as np
 Amount = float | tuple[float, float]
 
 COST_QUANTILES = {"q05": 0.05, "q50": 0.5, "q95": 0.95}
+_DRAWS = 10_000
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,13 @@ class CostRecord:
         if not isinstance(self.currency, str):
             raise ValueError(f"currency: expected a word such as USD, got {self.currency!r}")
 
-    def draws(self, compute: float, size: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    def draws(
+        self, compute: float | np.ndarray, size: int, rng: np.random.Generator
+    ) -> dict[str, np.ndarray]:
         """gpu_hours, and money, energy_kwh, days where their fields are given; each (size,).
 
-        The same generator state gives the same world at every compute.
+        compute: FLOPs, or one for each draw (size,). The same generator state gives the same world
+        at every compute.
         """
         drawn: dict[str, np.ndarray] = {}
         for name in _AMOUNTS:
@@ -92,13 +96,16 @@ class CostRecord:
             amounts["days"] = hours / (24 * drawn["gpus"])
         return amounts
 
-    def summary(self, compute: float, random_seed: int = 0) -> dict[str, dict[str, float]]:
-        """Each quantity of `draws` -> its q05, q50, q95, from 10,000 draws."""
-        amounts = self.draws(compute, 10_000, np.random.default_rng(random_seed))
-        return {
-            name: {key: float(np.quantile(value, q)) for key, q in COST_QUANTILES.items()}
-            for name, value in amounts.items()
-        }
+    def summary(
+        self, compute: float | np.ndarray, random_seed: int = 0
+    ) -> dict[str, dict[str, float]]:
+        """Each quantity of `draws` -> its q05, q50, q95, from 10,000 draws.
+
+        compute: FLOPs, or draws of them (draw,).
+        """
+        several = np.resize(compute, _DRAWS) if np.ndim(compute) else compute
+        amounts = self.draws(several, _DRAWS, np.random.default_rng(random_seed))
+        return {name: quantiles_of(value) for name, value in amounts.items()}
 
     def to_dict(self) -> dict[str, object]:
         """The fields that are given, ready for JSON."""
@@ -132,6 +139,14 @@ def read_cost(path: str | Path) -> CostRecord:
         return CostRecord(**raw)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def quantiles_of(values: np.ndarray) -> dict[str, float]:
+    """q05, q50, q95 of draws (draw,), some of which may be infinite."""
+    return {
+        key: float(np.quantile(values, q, method="inverted_cdf"))
+        for key, q in COST_QUANTILES.items()
+    }
 
 
 def utilisation(compute: float, gpu_hours: float, peak_flops: float) -> float:

@@ -31,6 +31,7 @@ import pandas as pd
 
 from cod_bayes.decide.cost import CostRecord
 from cod_bayes.decide.fits import as_fit
+from cod_bayes.decide.split import Split, check_cap, least_cost
 from cod_bayes.forecast.index import Index, add_indexes
 from cod_bayes.forecast.outlook import QUANTILES
 from cod_bayes.forecast.posterior import Fit, check_names
@@ -85,6 +86,8 @@ class Plan:
         quantiles: q05 .. q95 of the compute required; None where not reached.
         p_reachable: max P in the range.
         cost: of C_p, as `CostRecord.summary`; None without a record or without C_p.
+        split: parameters, tokens and cost of the cheapest training that reaches the goals; None
+            without C_p, or where the fit does not know the params and tokens of its ladder.
         failed_checks: of the fit.
     """
 
@@ -97,6 +100,7 @@ class Plan:
     p_reachable: float
     record: CostRecord | None
     cost: dict[str, dict[str, float]] | None
+    split: Split | None
     failed_checks: tuple[str, ...]
 
     @property
@@ -137,6 +141,7 @@ class Plan:
             "p_reachable": self.p_reachable,
             "compute_range": list(self.compute_range),
             "cost": self.cost,
+            "split": None if self.split is None else self.split.to_dict(),
             "cost_record": None if self.record is None else self.record.to_dict(),
             "failed_checks": list(self.failed_checks),
         }
@@ -150,6 +155,7 @@ def plan(
     indexes: Sequence[Index] = (),
     cost: CostRecord | None = None,
     decades: float = 5.0,
+    max_params: float | None = None,
 ) -> Plan:
     """The compute that reaches all goals with the given probability.
 
@@ -160,10 +166,12 @@ def plan(
         indexes: that goals may name, as they name benchmarks.
         cost: what compute costs.
         decades: the length of the range beyond the largest ladder model.
+        max_params: of the split, the largest number of parameters.
 
     Raises:
-        ValueError: no goals, an unknown benchmark, a goal or p outside (0, 1), decades <= 0, or an
-            index that `Index.shares` refuses.
+        ValueError: no goals, an unknown benchmark, a goal or p outside (0, 1), decades or
+            max_params <= 0, max_params of a fit without a split, or an index that `Index.shares`
+            refuses.
     """
     parsed = parse_goals(goals)
     if not parsed:
@@ -173,6 +181,7 @@ def plan(
     if not 0 < decades < np.inf:
         raise ValueError(f"expected decades > 0 beyond the ladder, got {decades}")
     fit = as_fit(fit)
+    check_cap(fit, max_params)
     known = [*fit.benchmarks, *(index.name for index in indexes)]
     check_names([goal.benchmark for goal in parsed], known)
 
@@ -204,6 +213,7 @@ def plan(
         p_reachable=float(together.max()),
         record=cost,
         cost=None if cost is None or at is None else cost.summary(at),
+        split=None if at is None else least_cost(fit, at, max_params, cost),
         failed_checks=fit.failed_checks,
     )
 

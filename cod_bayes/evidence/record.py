@@ -49,6 +49,7 @@ from cod_bayes.evidence.arrays import choose_models, datasets_of, models_of
 from cod_bayes.evidence.checks import drop_items, examine, on_ladder
 from cod_bayes.evidence.columns import MODEL_NUMBERS, ROLES
 from cod_bayes.evidence.files import TableSource
+from cod_bayes.evidence.loss_law import LossLaw
 from cod_bayes.evidence.results import with_results
 from cod_bayes.evidence.rows import rows_of
 from cod_bayes.evidence.wide import read_tidy
@@ -87,11 +88,14 @@ class Evidence:
                 coords item, model, compute (model; FLOPs), role (model), chance (item; NaN
                 unknown), subset (item; "" none), loss (model; NaN unknown).
     notes       what was assumed or repaired, in sentences.
+    law         the law by which compute is effective compute (`on_effective_compute`); None:
+                compute is as it was read.
     """
 
     models: pd.DataFrame
     benchmarks: dict[str, xr.Dataset]
     notes: tuple[str, ...] = ()
+    law: LossLaw | None = None
 
     @property
     def ladder(self) -> tuple[str, ...]:
@@ -139,7 +143,8 @@ class Evidence:
                 )
         if not remaining:
             raise EvidenceError("nothing selected: expected at least one benchmark and one model")
-        return Evidence(_with_any_result(self.models, remaining), remaining, self.notes)
+        models = _with_any_result(self.models, remaining)
+        return replace(self, models=models, benchmarks=remaining)
 
     @property
     def digest(self) -> str:

@@ -25,6 +25,7 @@ from cod_bayes.evidence.record import Evidence, EvidenceWarning, read_table
 from cod_bayes.forecast.anchors import anchor_doubts
 from cod_bayes.forecast.groups import add_items, constant_data, observed_data
 from cod_bayes.forecast.posterior import FORMAT, WHOLE, Fit
+from cod_bayes.forecast.size import law_group
 from cod_bayes.forecast.storage import rounded
 from cod_bayes.model.ladder import LadderData, ladder_data
 from cod_bayes.model.spec import Spec, load_spec
@@ -268,4 +269,6 @@ def _sampled(
     tree["posterior"] = xr.DataTree(rounded(tree))  # as a file keeps it: it forecasts identically
     if not with_clusters:
         add_items(tree, evidence, clusters, ladder, trials)
+        if (law := law_group(evidence)) is not None:
+            tree["loss_law"] = xr.DataTree(law)
     return tree, interrupted

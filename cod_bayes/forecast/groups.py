@@ -43,8 +43,11 @@ def constant_data(
         counted = np.isfinite(total) and total > 0
         trials[b] = total if counted else assumed_trials * len(rate)
     groups = [clusters[name] for name in ladder.benchmark]
+    sizes = evidence.models.reindex(index=ladder.model, columns=["params", "tokens"])
     values = {
         "compute": ("model", 10**ladder.x),
+        "params": ("model", sizes["params"].to_numpy(dtype=float)),
+        "tokens": ("model", sizes["tokens"].to_numpy(dtype=float)),
         "x_ref": ("benchmark", ladder.x_ref),
         "top": ("benchmark", ladder.top),
         "score": (("benchmark", "model"), score),

@@ -33,6 +33,7 @@ _OF_ITEMS: dict[str, tuple[str, ...]] = {  # in the tree of the clusters as well
     "items": ("subset_weight", "benchmark_of_item"),
     "anchors": ("subset", "rest", "n_rest"),
 }
+_OF_LAW = {"loss_law": ("constants", "constant_draws", "models", "effective_by")}  # if there is one
 
 
 def rounded(tree: xr.DataTree) -> xr.Dataset:
@@ -85,7 +86,8 @@ def load(path: str | Path) -> Fit:
                 raise ValueError(f"its groups claim {claimed:.0e} bytes, more than it has")
             tree = _tree_of(file)
         if tree.attrs.get("format") == FORMAT:
-            _check(Fit(tree), _OF_CURVES | _OF_ITEMS)
+            law = _OF_LAW if "loss_law" in tree.children else {}
+            _check(Fit(tree), _OF_CURVES | _OF_ITEMS | law)
             for node in _of_shipped(tree):
                 posterior = node["posterior"].to_dataset()
                 node["posterior"] = xr.DataTree(_completed(node, posterior))
