@@ -12,7 +12,7 @@ import cod_bayes as cb
 from cod_bayes.cli import main
 from cod_bayes.decide.cost import CostRecord
 from cod_bayes.evidence.loss_law import PUBLISHED, LossLaw
-from cod_bayes.forecast.size import law_of, target_compute
+from cod_bayes.forecast.size import law_group, law_of, target_compute
 
 ONE = {"b": (0.1, 0.05, 1.0)}  # log10 C required for 0.6 is N(25, 0.5)
 LAW = LossLaw(E=1.7, A=400.0, B=1000.0, a=0.32, b=0.29)
@@ -87,6 +87,16 @@ def test_a_cap_costs_more_and_the_bill_is_that_of_the_split():
     none = cb.plan(FakeFit(ONE, law=LAW), "b>=0.6", cost=record, max_params=1e7).split
     assert none.p_within_cap == 0 and np.isinf(none.quantiles["money"]["q50"])
     assert none.to_dict()["quantiles"]["tokens"]["q50"] is None
+
+
+def test_a_fit_does_without_losses_that_differ_between_benchmarks():
+    first = table()
+    both = pd.concat([first, first.assign(benchmark="c", loss=2 * first["loss"])])
+    evidence = cb.on_effective_compute(cb.read_table(both))
+    group = law_group(evidence)
+    assert group["models"] == 0
+    np.testing.assert_allclose(group["effective_by"], group["constants"])  # both the published
+    assert law_group(cb.read_table(first.drop(columns="tokens"))) is None
 
 
 def test_without_sizes_there_is_no_split():

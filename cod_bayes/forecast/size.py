@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 
 from cod_bayes.evidence.effective_compute import effective_compute, loss_law
-from cod_bayes.evidence.loss_law import LossLaw
+from cod_bayes.evidence.loss_law import LossLaw, fit_loss_law
 from cod_bayes.evidence.record import Evidence, EvidenceWarning
 from cod_bayes.forecast.posterior import Fit
 from cod_bayes.forecast.storage import load
@@ -26,12 +26,18 @@ _UNIT = 1.2  # compute may differ from 6 N D by this factor
 
 
 def law_group(evidence: Evidence) -> xr.Dataset | None:
-    """The group `loss_law` of a fit's tree; None without params and tokens of the ladder, or where
-    their losses cannot be used."""
+    """The group `loss_law` of a fit's tree; None without params and tokens of ladder models.
+
+    Losses that `loss_law` refuses are left out, because a fit does without them.
+    """
+    models = evidence.models.reindex(index=list(evidence.ladder), columns=["params", "tokens"])
+    N, D = models.dropna().to_numpy(dtype=float).T
+    if len(N) == 0:
+        return None
     try:
         law = loss_law(evidence)
-    except ValueError:  # a fit does without
-        return None
+    except ValueError:
+        law = fit_loss_law(N, D, np.full(len(N), np.nan))
     effective = np.full(len(CONSTANTS), np.nan) if evidence.law is None else _row(evidence.law)
     values = {
         "constants": ("constant", _row(law)),
