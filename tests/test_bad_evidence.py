@@ -193,8 +193,8 @@ REFUSED: dict[str, tuple[pd.DataFrame, str]] = {
     ),
     "two computes": (put("compute", 2e19), r"'m' has two values of compute, 1e\+19 and 2e\+19"),
     "checkpoints under one name": (
-        table(step=np.arange(24)),
-        r"model 'l' has two values of step, .*give it one \(and 3 more like it\)",
+        table(step=np.arange(1, 25)),
+        r"the last step of a model .* lacks most items of its earlier steps.*20 rows: A/q0/s",
     ),
     "two losses from one end of the floats to the other": (
         put("loss", -1.7e308, table(loss=1.7e308)),

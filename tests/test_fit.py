@@ -173,7 +173,7 @@ def test_a_clusterer_from_elsewhere_is_asked_for_one_benchmark_after_the_other()
 def test_clusters_do_not_hang_on_how_many_items_are_split_at_once(monkeypatch):
     benchmark = read_table(ladder_table(n_items=60, n_trials=100)).benchmarks["b"]
     whole = cluster(benchmark, np.random.default_rng(seed(0)))
-    monkeypatch.setattr("cod_bayes.clustering.clusters._SLICE", 7)
+    monkeypatch.setattr("cod_bayes.clustering.features._SLICE", 7)
     parts = cluster(benchmark, np.random.default_rng(seed(0)))
     np.testing.assert_array_equal(parts.membership, whole.membership)
     np.testing.assert_allclose(parts.rate, whole.rate, rtol=1e-12)

@@ -1,6 +1,7 @@
 """Items of similar difficulty together.
 
-ball_sums -> mean_shift -> estimator (for scikit-learn), clusters (what is fitted) -> labels
+ball_sums -> mean_shift -> estimator (for scikit-learn), features -> clusters (what is fitted)
+    -> labels
 
 May import: evidence, ingest.
 """

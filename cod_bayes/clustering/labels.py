@@ -20,14 +20,13 @@ import xarray as xr
 
 from cod_bayes.clustering.clusters import (
     KIND_OF_LABEL,
-    MIN_TRIALS_FOR_MEAN_SHIFT,
     OUTLIERS,
     ZERO,
     Clusters,
     item_labels,
     measure,
-    typical_trials,
 )
+from cod_bayes.clustering.features import MIN_TRIALS_OF_FEATURE, features, trials_of_feature
 from cod_bayes.evidence.files import TableSource, open_table
 from cod_bayes.evidence.record import Evidence, EvidenceError, EvidenceWarning, ladder_of
 from cod_bayes.evidence.words import count, some
@@ -51,18 +50,19 @@ def label_items(evidence: Evidence, clusterer: object | None = None) -> pd.DataF
     """
     tables = []
     for name, data in evidence.benchmarks.items():
-        rate = ladder_of(data)["rate"].values
-        if clusterer is None and typical_trials(data) < MIN_TRIALS_FOR_MEAN_SHIFT:
+        steps = evidence.checkpoints.get(name)
+        if clusterer is None and trials_of_feature(data, steps) < MIN_TRIALS_OF_FEATURE:
             continue
-        labels = item_labels(rate, clusterer)
+        labels = item_labels(features(data, steps, None).feature, clusterer)
         if len(np.unique(labels)) < 2:
             continue
         cluster = [KIND_OF_LABEL.get(k, str(k + 1)) for k in labels.tolist()]
         tables.append(pd.DataFrame({"benchmark": name, "item": data["item"], "cluster": cluster}))
     if not tables:
         raise EvidenceError(
-            f"expected a benchmark whose items have {MIN_TRIALS_FOR_MEAN_SHIFT} or more trials and "
-            "differ, got none: sample several answers to each item, or use another ladder's labels"
+            "expected a benchmark whose items have 17 or more trials (or 9 at each of three "
+            "checkpoints) and differ, got none: sample several answers to each item, or use "
+            "another ladder's labels"
         )
     return pd.concat(tables, ignore_index=True).assign(made_from=evidence.digest[:16])
 

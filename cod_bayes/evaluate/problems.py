@@ -102,17 +102,25 @@ def problems(evidence: Evidence, targets: int = 2) -> list[Problem]:
     table = evidence.to_table()
     largest_first = models.loc[models.index.isin(benchmarks)].iloc[::-1]
     ordered = largest_first.sort_values("family", kind="stable").index
-    return [_problem(table, str(target), benchmarks[str(target)]) for target in ordered]
+    return [_problem(table, evidence, str(target), benchmarks[str(target)]) for target in ordered]
 
 
-def _problem(table: pd.DataFrame, target: str, benchmarks: list[str]) -> Problem:
+def _problem(
+    table: pd.DataFrame, evidence: Evidence, target: str, benchmarks: list[str]
+) -> Problem:
+    """table: of the evidence."""
+    models = evidence.models
+    family, compute = str(models.loc[target, "family"]), models.loc[target, "compute"]
+    smaller = models.index[(models["family"] == family) & (models["compute"] < compute)]
     of_target = table["model"] == target
-    first = table[of_target].iloc[0]
-    family, compute = str(first["family"]), first["compute"]
-    answered = pd.MultiIndex.from_frame(table.loc[of_target, ["benchmark", "item"]])
+    answers = {name: evidence.benchmarks[name]["rate"].sel(model=target) for name in benchmarks}
+    answered = [
+        (name, item)
+        for name, rate in answers.items()
+        for item in rate["item"].values[rate.notnull()]
+    ]
     is_anchor = table["role"] == "anchor"
-    kept = (table["family"] == family) & (of_target | (table["compute"] < compute)) | is_anchor
-    kept &= table["benchmark"].isin(benchmarks)
+    kept = table["model"].isin(smaller) | of_target | is_anchor
     kept &= pd.MultiIndex.from_frame(table[["benchmark", "item"]]).isin(answered)
     role = np.where(of_target, "target", np.where(is_anchor, "anchor", "ladder"))
     with warnings.catch_warnings():  # reading the whole evidence has given these warnings already

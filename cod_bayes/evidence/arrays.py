@@ -18,7 +18,7 @@ from cod_bayes.evidence.words import (
     which_match,
 )
 
-__all__ = ["choose_models", "datasets_of", "models_of"]
+__all__ = ["choose_models", "datasets_of", "models_of", "table_of"]
 
 
 def choose_models(
@@ -141,6 +141,34 @@ def datasets_of(rows: Rows, models: pd.DataFrame, findings: Findings) -> dict[st
     return datasets
 
 
+def table_of(name: str, data: xr.Dataset) -> tuple[pd.DataFrame, np.ndarray]:
+    """The rows of one benchmark with a result, in the columns of a tidy table that both models and
+    checkpoints have; and each row's column of `rate`.
+
+    data: a Dataset of `Evidence.benchmarks` or `Evidence.checkpoints`.
+    """
+    rate, trials = data["rate"].values, data["n_trials"].values
+    i, j = np.nonzero(~np.isnan(rate))
+    rate, n = rate[i, j], trials[i, j]
+    # Trials solved from a standard error are no counts: it gives them again.
+    solved = (np.abs(n - np.rint(n)) > 1e-6) | (np.abs(rate * n - np.rint(rate * n)) > 1e-6)
+    table = pd.DataFrame(
+        {
+            "benchmark": name,
+            "subset": data["subset"].values[i],
+            "item": data["item"].values[i],
+            "model": data["model"].values[j],
+            "n_correct": np.where(solved, np.nan, np.rint(rate * n)),
+            "n_trials": np.where(solved, np.nan, n),
+            "score": rate,
+            "chance": data["chance"].values[i],
+        }
+    )
+    if solved.any():
+        table["stderr"] = np.where(solved, np.sqrt(rate * (1 - rate) / n), np.nan)
+    return table, j
+
+
 def _refuse_duplicates(rows: Rows) -> None:
     cell = rows.cells(*KEYS)
     cells, times = np.unique(cell, return_counts=True)
@@ -149,6 +177,7 @@ def _refuse_duplicates(rows: Rows) -> None:
         f"{count(times > 1, 'cell')} with more than one row, "
         f"{count(len(cell) - len(cells), 'row')} too many: expected one row per benchmark, item "
         "and model; if they are repeated trials, sum their n_correct and n_trials; "
+        "if they are checkpoints of one model, give each its step; "
         f"{rows.show(repeated)}"
     )
 

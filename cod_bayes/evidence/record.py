@@ -24,6 +24,9 @@ row without a result is a missing cell. Partial credit is a rate without trial c
     a score * n_trials that is not     makes all such scores of that benchmark partial credit,
                                        and so does an n_correct there; otherwise they are counts
 
+Several rows of one model and item with different `step` are checkpoints: the last step is the
+model, and the earlier ones are kept apart (`cod_bayes.evidence.checkpoints`).
+
 Roles: "ladder" models are fitted (the default), an "anchor" shows only how the predictable subset
 relates to the whole benchmark (COD section 4.4) and needs no compute, a "target" is the model to
 forecast. Results of a target in the table score the forecast; they never enter it.
@@ -39,13 +42,19 @@ import hashlib
 import json
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from cod_bayes.evidence.arrays import choose_models, datasets_of, models_of
+from cod_bayes.evidence.arrays import choose_models, datasets_of, models_of, table_of
+from cod_bayes.evidence.checkpoints import (
+    checkpoints_of,
+    last_steps,
+    table_of_checkpoints,
+    with_last_steps,
+)
 from cod_bayes.evidence.checks import drop_items, examine, on_ladder
 from cod_bayes.evidence.columns import MODEL_NUMBERS, ROLES
 from cod_bayes.evidence.files import TableSource
@@ -80,7 +89,7 @@ class Evidence:
 
     models      index "model" in ascending compute; columns compute (FLOPs; NaN unknown, anchors
                 only, which come last), role ("ladder" | "anchor" | "target"), family ("" unknown),
-                and params, tokens, step where given.
+                and params, tokens, step where given (of the last step).
     benchmarks  name -> Dataset with dims (item, model); the models are those with any result on
                 it, in ascending compute; items in alphabetical order. Variables
                     rate (item, model)      pass rate in [0, 1]; NaN = missing cell
@@ -90,12 +99,17 @@ class Evidence:
     notes       what was assumed or repaired, in sentences.
     law         the law by which compute is effective compute (`on_effective_compute`); None:
                 compute is as it was read.
+    checkpoints name -> Dataset of the benchmarks that have any, with dims (item, checkpoint): the
+                same items; models in their order, each one's steps ascending. Variables rate and
+                n_trials as above; coords item and, of each checkpoint, model, step, and training
+                (share of the model's training that is done, in (0, 1)).
     """
 
     models: pd.DataFrame
     benchmarks: dict[str, xr.Dataset]
     notes: tuple[str, ...] = ()
     law: LossLaw | None = None
+    checkpoints: dict[str, xr.Dataset] = field(default_factory=dict)
 
     @property
     def ladder(self) -> tuple[str, ...]:
@@ -143,8 +157,15 @@ class Evidence:
                 )
         if not remaining:
             raise EvidenceError("nothing selected: expected at least one benchmark and one model")
+        earlier = {}
+        for name, data in self.checkpoints.items():
+            if name in remaining:
+                data = data.sel(item=remaining[name]["item"].values)
+                data = data.isel(checkpoint=np.isin(data["model"], remaining[name]["model"]))
+                if data.sizes["checkpoint"]:
+                    earlier[name] = data
         models = _with_any_result(self.models, remaining)
-        return replace(self, models=models, benchmarks=remaining)
+        return replace(self, models=models, benchmarks=remaining, checkpoints=earlier)
 
     @property
     def digest(self) -> str:
@@ -177,37 +198,30 @@ class Evidence:
             numbers(data["loss"].values[j])
             for variable in ("rate", "n_trials"):
                 numbers(data[variable].transpose("item", "model").values[np.ix_(i, j)])
+        for name in sorted(self.checkpoints):
+            data = self.checkpoints[name]
+            i, j = np.argsort(data["item"].values), np.lexsort((data["step"], data["model"]))
+            text(["checkpoints", name])
+            text(data["model"].values[j])
+            for variable in ("step", "training"):
+                numbers(data[variable].values[j])
+            for variable in ("rate", "n_trials"):
+                numbers(data[variable].transpose("item", "checkpoint").values[np.ix_(i, j)])
         return digest.hexdigest()
 
     def to_table(self) -> pd.DataFrame:
-        """The tidy table, one row per model and item with a result; `read_table` reads it back."""
+        """The tidy table, one row per model and item with a result, then those of checkpoints;
+        `read_table` reads it back."""
         tables = []
         for name, data in self.benchmarks.items():
-            rate, trials = (
-                data[variable].transpose("item", "model").values
-                for variable in ("rate", "n_trials")
-            )
-            i, j = np.nonzero(~np.isnan(rate))
-            rate, n = rate[i, j], trials[i, j]
-            # Trials solved from a standard error are no counts: it gives them again.
-            solved = (np.abs(n - np.rint(n)) > 1e-6) | (np.abs(rate * n - np.rint(rate * n)) > 1e-6)
-            table = pd.DataFrame(
-                {
-                    "benchmark": name,
-                    "subset": data["subset"].values[i],
-                    "item": data["item"].values[i],
-                    "model": data["model"].values[j],
-                    "n_correct": np.where(solved, np.nan, np.rint(rate * n)),
-                    "n_trials": np.where(solved, np.nan, n),
-                    "score": rate,
-                    "chance": data["chance"].values[i],
-                    "loss": data["loss"].values[j],
-                }
-            )
-            if solved.any():
-                table["stderr"] = np.where(solved, np.sqrt(rate * (1 - rate) / n), np.nan)
-            tables.append(table)
-        return pd.concat(tables, ignore_index=True).join(self.models, on="model")
+            table, model = table_of(name, data.transpose("item", "model"))
+            tables.append(table.assign(loss=data["loss"].values[model]))
+        whole = pd.concat(tables, ignore_index=True).join(self.models, on="model")
+        earlier = [
+            table_of_checkpoints(name, data.transpose("item", "checkpoint"), self.models)
+            for name, data in self.checkpoints.items()
+        ]
+        return pd.concat([whole, *earlier], ignore_index=True) if earlier else whole
 
 
 def read_table(
@@ -243,7 +257,7 @@ def read_table(
         if benchmarks is not None:
             rows = rows.keep_names("benchmark", benchmarks)
         rows, roles = choose_models(rows, families, ladder, hold_out, anchors, findings)
-        rows = with_results(rows, findings)
+        rows, earlier = last_steps(with_results(with_last_steps(rows), findings))
         models = models_of(rows, roles, findings)
         # The columns of models are not needed any more, and large tables need the memory.
         model_columns = ["compute", *MODEL_NUMBERS]
@@ -251,9 +265,10 @@ def read_table(
         datasets = drop_items(datasets_of(rows, models, findings), findings)
         models = _with_any_result(models, datasets)
         examine(models, datasets, findings)
+        checkpoints = {} if earlier is None else checkpoints_of(earlier, models, datasets)
     for sentence in findings.warnings:
         warnings.warn(sentence, EvidenceWarning, stacklevel=2)
-    return Evidence(models, datasets, tuple(findings.notes))
+    return Evidence(models, datasets, tuple(findings.notes), checkpoints)
 
 
 def ladder_of(benchmark: xr.Dataset) -> xr.Dataset:

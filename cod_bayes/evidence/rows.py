@@ -14,6 +14,7 @@ from cod_bayes.evidence.words import EvidenceError, count, has_control, shorten,
 __all__ = ["Rows", "code_type", "floats", "range_by_group", "rows_of"]
 
 _UNUSABLE = re.compile("[\x00\ud800-\udfff]")  # NUL, which NumPy drops; half a surrogate pair
+_OF_MOMENTS = ("values of compute", "values of tokens")  # which checkpoints of a model differ in
 _LONGEST = 1000  # characters of a name: an array of names is as wide as the longest one
 
 
@@ -130,6 +131,7 @@ class Rows:
             raise EvidenceError(
                 f"{key} {shorten(names[g])!r}{where} has two {what}, {printed(low[g])!r} and "
                 f"{printed(high[g])!r}: give it one{more}"
+                + ("; give checkpoints of one model a column step" if what in _OF_MOMENTS else "")
             )
         return low
 

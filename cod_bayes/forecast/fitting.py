@@ -196,7 +196,7 @@ def clustered(
         benchmark = evidence.benchmarks[name]
         if name in labels:
             return by_labels(benchmark, labels[name])
-        return cluster(benchmark, seed, clusterer)
+        return cluster(benchmark, seed, clusterer, checkpoints=evidence.checkpoints.get(name))
 
     with threadpool_limits(1, user_api="blas"):
         # First, because it copies all cells, and clusters of a million items are large.

@@ -20,8 +20,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 SHOCK = "f = 0.5 * rise * (loss / D) * beta / math.sqrt(y * (1 - y))"
 TARGET_SHOCK = 'delta = sigma * own + shared * common - value["delta"][:, top]'
-THIN = "feature, rate, n_trials = _thin(rate, n_trials, rng)"
-THIN_WITH_TARGET = """feature, rate, n_trials = _thin(rate, n_trials, rng)
+THIN = "feature, rate, n_trials = features(benchmark, checkpoints, rng)"
+THIN_WITH_TARGET = """feature, rate, n_trials = features(benchmark, checkpoints, rng)
     extra = benchmark["rate"].values[:, benchmark["role"].values == "target"]
     feature = np.column_stack([feature, extra])"""
 NOISE = "sampling = 1 / (4 * np.where(measured, n, 1.0))"
