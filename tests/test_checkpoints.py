@@ -1,5 +1,8 @@
 """Checkpoints of a ladder's models: read, kept apart, used to sort items, never fitted."""
 
+import warnings
+from functools import cache
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -139,7 +142,33 @@ def test_refused(change, message):
         cb.read_table(change(table()))
 
 
-# -- clusters
+# -- clusters and fits
+
+
+@cache
+def fit_with_checkpoints():
+    frame = table()
+    lost = (frame["model"] == "m") & (frame["step"] == 200) & (frame["item"] < "q10")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        options = {"draws": 100, "tune": 100, "chains": 2, "progressbar": False}
+        return cb.fit(cb.read_table(frame[~lost]), random_seed=seed(1), **options)
+
+
+def test_a_fit_keeps_the_scores_of_every_step_and_fits_the_last_ones():
+    fitted, finished = fit_with_checkpoints(), last_steps(table())
+    assert fitted.idata["constant_data"].to_dataset()["compute"].values == pytest.approx(
+        list(MODELS.values())
+    )
+    data = fitted.idata["checkpoints"].to_dataset()
+    of = data.isel(checkpoint=(data["model_of_checkpoint"] == "l").values)
+    np.testing.assert_allclose(of["training"], [0.1, 0.2, 0.3, 0.4, 1.0])
+    mean = finished[finished["model"] == "l"]["n_correct"].mean() / 30
+    assert float(of["score"][0, -1]) == pytest.approx(mean)
+    np.testing.assert_allclose(of["trials"], ITEMS * 30)
+    # A step that lacks a sixth of the items is over other items.
+    absent = data["score"].isnull().values[0]
+    assert data["checkpoint"].values[absent].tolist() == ["m 0.2"]
 
 
 def test_features_are_means_of_the_last_three_checkpoints_and_all_last_trials_are_fitted():

@@ -86,11 +86,22 @@ def test_the_tree_has_no_other_groups_dims_or_attributes(fitted):
     assert {*tree.attrs} == {*tree["whole"].attrs} == {*names("Attributes of the tree")}
     assert "two" in tree.attrs["forecast_of"] and "two" not in tree["whole"].attrs["forecast_of"]
     used = {dim for group in GROUPS for dim in tree[group].to_dataset().dims}
-    assert used | {"compute", "ahead"} == {*names("Dims")}
+    assert used | {"compute", "ahead", "checkpoint"} == {*names("Dims")}
 
 
 def test_every_group_has_a_section():
-    assert {h for h in sections() if h.startswith("Group `")} == {f"Group `{g}`" for g in GROUPS}
+    groups = {*GROUPS, "checkpoints"}  # the last one only where a ladder has them
+    assert {h for h in sections() if h.startswith("Group `")} == {f"Group `{g}`" for g in groups}
+
+
+def test_checkpoints_of_a_ladder(tmp_path):
+    from test_checkpoints import fit_with_checkpoints
+
+    fitted = fit_with_checkpoints()
+    fitted.save(tmp_path / "posterior.nc")
+    for fit in (fitted, cb.load(tmp_path / "posterior.nc")):
+        assert {*fit.idata.children} - {*GROUPS, "whole"} == {"checkpoints"}
+        assert dims_of(fit.idata["checkpoints"].to_dataset()) == of_group("checkpoints")
 
 
 def test_declared_dims_are_those_of_the_schema():

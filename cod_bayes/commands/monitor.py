@@ -61,10 +61,10 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--lag",
         type=float,
         nargs="+",
-        default=[0.0],
         metavar="DECADES",
         help="an unfinished run scores like a finished run with this much less compute, in powers "
-        "of ten: mean and, optionally, sd (default 0 0)",
+        "of ten: mean and, optionally, sd (default: the checkpoints of the ladder's models show "
+        "how a run rises; where they have none, 0 0)",
     )
     options.path(
         parser,
@@ -85,7 +85,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    if len(arguments.lag) > 2:
+    if arguments.lag is not None and len(arguments.lag) > 2:
         raise ValueError(f"expected --lag MEAN or --lag MEAN SD in decades, got {arguments.lag}")
     if arguments.watch is not None and not (arguments.watch > 0 and arguments.planned):
         raise ValueError(
@@ -98,9 +98,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     fit = load(arguments.posterior)
     target = one_target(fit, arguments)
-    lag, lag_sd = (*arguments.lag, 0.0)[:2]
+    lag, lag_sd = (*(arguments.lag or [None]), 0.0)[:2]
     if arguments.reference is not None:
-        if arguments.lag != [0.0]:
+        if arguments.lag is not None:
             raise ValueError("expected --lag or --reference, got both; leave one out")
         lag, lag_sd = estimate_lag(fit, arguments.reference)
     read = partial(gathered, arguments.checkpoints, arguments.models, arguments.metric, fit)
@@ -121,7 +121,7 @@ def _answer(
     fit: Fit,
     table: pd.DataFrame,
     target: float,
-    lag: float,
+    lag: float | None,
     lag_sd: float,
     planned: Sequence[float],
 ) -> int:
@@ -163,10 +163,22 @@ def show(monitored: Monitored) -> None:
             for row in monitored.checkpoints.itertuples()
         ],
     )
+    caption = "unfinished runs are expected to rise as those of the ladder's models did"
+    if monitored.lag is not None:
+        caption = f"lag of unfinished runs: {monitored.lag:.2f} ± {monitored.lag_sd:.2f} decades"
     print_table(
         f"Run against model; {100 * monitored.alpha:g} % false alarms over "
         f"{monitored.planned} looks{doubt}",
-        ("FLOPs", "training", "decades behind", "p behind", "p departs", "p run", "flag"),
+        (
+            "FLOPs",
+            "training",
+            "expected lag",
+            "decades behind",
+            "p behind",
+            "p departs",
+            "p run",
+            "flag",
+        ),
         [
             (
                 f"{row.compute:.3g}",
@@ -180,7 +192,7 @@ def show(monitored: Monitored) -> None:
             for row in monitored.looks.itertuples()
         ],
         left=("flag",),
-        caption=f"lag of unfinished runs: {monitored.lag:.2f} ± {monitored.lag_sd:.2f} decades",
+        caption=caption,
     )
     final = []
     for name, part in monitored.forecast.groupby("benchmark", sort=False):

@@ -43,7 +43,8 @@ import pandas as pd
 from cod_bayes.decide.checkpoints import read_checkpoints, with_assumed_trials, with_planned
 from cod_bayes.decide.departures import advice, statistics
 from cod_bayes.decide.fits import as_fit, thinned
-from cod_bayes.decide.runs import Runs, score_of
+from cod_bayes.decide.runs import Runs, moment_noise, score_of
+from cod_bayes.decide.trajectory import trajectory_of_ladder
 from cod_bayes.forecast.posterior import Fit
 from cod_bayes.model.equations import arcsine
 
@@ -61,13 +62,15 @@ class Monitored:
         checkpoints: one row per moment and benchmark: benchmark, compute (FLOPs), observed,
             trials (given or assumed); q05, q50, q95 of the prediction given all earlier moments;
             pit.
-        looks: one row per moment: compute, training (share of the target's compute), behind and
-            behind_sd (decades), p_behind, p_departs, p_run, flag ("", "behind" or "departs"),
-            check_first, what to check first where it is flagged; effective_draws, what importance
-            weights would leave of the draws.
+        looks: one row per moment: compute, training (share of the target's compute), reached and
+            reached_sd (expected share of the final rise in radians, from the checkpoints of the
+            ladder's models; NaN where a lag is assumed), behind and behind_sd (decades), p_behind,
+            p_departs, p_run, flag ("", "behind" or "departs"), check_first, what to check first
+            where it is flagged; effective_draws, what importance weights would leave of the draws.
         forecast: one row per benchmark and moment, and one before any (compute 0): benchmark,
             compute, mean, sd, q05, q50, q95 of the finished run's measured score.
-        target_compute: FLOPs. lag, lag_sd: decades. planned: number of looks that alpha is for.
+        target_compute: FLOPs. lag, lag_sd: decades; lag None: the ladder's trajectories in its
+            place. planned: number of looks that alpha is for.
         failed_checks: of the fit. Do not rely on a posterior that fails any.
     """
 
@@ -75,7 +78,7 @@ class Monitored:
     looks: pd.DataFrame
     forecast: pd.DataFrame
     target_compute: float
-    lag: float
+    lag: float | None
     lag_sd: float
     alpha: float
     planned: int
@@ -125,7 +128,7 @@ def monitor(
     target_compute: float,
     *,
     planned: Sequence[float] = (),
-    lag: float = 0.0,
+    lag: float | None = None,
     lag_sd: float = 0.0,
     alpha: float = 0.05,
 ) -> Monitored:
@@ -138,6 +141,8 @@ def monitor(
         planned: compute of later looks, FLOPs. `alpha` holds over them and the given ones
             together; without them, over the given ones only.
         lag, lag_sd: an unfinished run scores as a finished one of so many decades less compute.
+            None: the checkpoints of the ladder's models show how a run rises to its end
+            (`cod_bayes.decide.trajectory`); where they have none, the lag is 0.
         alpha: probability that a run which follows the model is flagged at any look.
 
     Raises:
@@ -145,10 +150,12 @@ def monitor(
     """
     if not 0 < alpha < 1:
         raise ValueError(f"expected alpha in (0, 1), got {alpha}; 0.05 flags one good run in 20")
-    if not (np.isfinite(lag) and 0 <= lag_sd < np.inf):
+    if not (np.isfinite(lag or 0.0) and 0 <= lag_sd < np.inf):
         raise ValueError(
             f"expected a finite lag and lag_sd >= 0 in decades, got {lag} and {lag_sd}"
         )
+    if lag is None and lag_sd > 0:
+        raise ValueError(f"expected a lag beside lag_sd, got lag_sd {lag_sd} alone; lag=0 is none")
     fit = thinned(as_fit(fit), _MOST_DRAWS)
     measured = with_assumed_trials(fit, read_checkpoints(checkpoints, fit))
     moments = np.unique(measured["compute"])
@@ -159,11 +166,17 @@ def monitor(
             f"{later.min():.4g}; add its checkpoint to the table or leave it out of the plan"
         )
     cells = with_planned(measured, later)
-    runs = Runs.simulate(fit, cells, target_compute, lag, lag_sd)
+    trajectory = None
+    if lag is None:
+        trajectory = trajectory_of_ladder(fit, (moment_noise(fit) ** 2).mean(axis=0))
+    runs = Runs.simulate(fit, cells, target_compute, lag or 0.0, lag_sd, trajectory)
     observed = arcsine(measured["rate"].to_numpy(), measured["trials"].to_numpy())
     bands, forecast = _update(runs, measured, observed, fit.benchmarks)
     looks = _looks(runs, observed, cells, alpha)
-    looks.insert(1, "training", looks["compute"] / target_compute)
+    share = looks["compute"].to_numpy() / target_compute
+    reached = (np.nan, np.nan) if trajectory is None else trajectory.reached(share)
+    for place, values in enumerate((share, *reached), 1):
+        looks.insert(place, ("training", "reached", "reached_sd")[place - 1], values)
     looks["effective_draws"] = [
         _effective_draws(runs, observed, (measured["compute"] <= compute).to_numpy())
         for compute in looks["compute"]
@@ -173,7 +186,7 @@ def monitor(
         looks,
         forecast,
         float(target_compute),
-        lag,
+        None if trajectory is not None else lag or 0.0,
         lag_sd,
         alpha,
         len(moments) + len(later),

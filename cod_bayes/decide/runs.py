@@ -15,6 +15,9 @@ clusters, its draws are means over two posteriors (`cod_bayes.forecast.target`),
 The learning rate of a checkpoint is not annealed yet, so it scores below a finished run of the same
 compute: like a finished run of `lag` decades less. This is an assumption, one number with its sd.
 A moment at C* itself is finished and has no lag.
+
+Where the ladder's models have checkpoints, these tell how a run rises to its end, and take the
+place of a lag: z_j follows from the draw's own z at C* (`cod_bayes.decide.trajectory`).
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from cod_bayes.decide.trajectory import Trajectory, floors
 from cod_bayes.forecast.groups import score_trials
 from cod_bayes.forecast.posterior import Fit
 from cod_bayes.model.equations import arcsine, radians
@@ -50,9 +54,17 @@ class Runs:
 
     @classmethod
     def simulate(
-        cls, fit: Fit, cells: pd.DataFrame, target_compute: float, lag: float, lag_sd: float
+        cls,
+        fit: Fit,
+        cells: pd.DataFrame,
+        target_compute: float,
+        lag: float,
+        lag_sd: float,
+        trajectory: Trajectory | None = None,
     ) -> Runs:
         """Runs at the cells (benchmark, compute, trials) and at the target.
+
+        trajectory: in place of the lag.
 
         Raises:
             ValueError: a target compute that is not positive, or below a cell's.
@@ -67,7 +79,8 @@ class Runs:
             )
         unfinished = moments < target_compute * (1 - 1e-9)
         lagged = moments * 10 ** np.where(unfinished, -lag, 0.0)
-        grid = np.concatenate([lagged, lagged * 10**-_STEP, [target_compute]])
+        before_end = [] if trajectory is None else [target_compute * 10**-_STEP]
+        grid = np.concatenate([lagged, lagged * 10**-_STEP, before_end, [target_compute]])
         score = fit.draws(grid, one_run=True, measured=False)["score"].values
         drawn = radians(score).reshape(-1, *score.shape[2:])  # (draw, benchmark, compute)
         t = np.searchsorted(moments, cells["compute"])
@@ -75,8 +88,15 @@ class Runs:
         z = drawn[:, b, t]
         rise = (z - drawn[:, b, len(lagged) + t]).mean(axis=0) / _STEP
         rng = np.random.default_rng([int(fit.idata.attrs["random_seed"]), 6])
-        lag_error = lag_sd * rng.standard_normal(len(z))
-        z = z - lag_error[:, None] * (rise * unfinished[t])
+        if trajectory is None:
+            lag_error = lag_sd * rng.standard_normal(len(z))
+            z = z - lag_error[:, None] * (rise * unfinished[t])
+        else:
+            end, z0 = drawn[:, :, -1], floors(fit)
+            reached = trajectory.draws(len(z), moments / target_compute, len(z0), rng)
+            z = (z0 + (end - z0) * reached.transpose(2, 0, 1)).transpose(1, 2, 0)[:, b, t]
+            of_end = (end - drawn[:, :, -2]).mean(axis=0) / _STEP
+            rise = of_end[b] * reached.mean(axis=(0, 1))[t]
         trials = cells["trials"].to_numpy()
         scatter = moment_noise(fit)[:, b]
         y = _measured(z, trials, scatter, rng)

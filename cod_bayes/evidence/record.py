@@ -268,7 +268,7 @@ def read_table(
         checkpoints = {} if earlier is None else checkpoints_of(earlier, models, datasets)
     for sentence in findings.warnings:
         warnings.warn(sentence, EvidenceWarning, stacklevel=2)
-    return Evidence(models, datasets, tuple(findings.notes), checkpoints)
+    return Evidence(models, datasets, tuple(findings.notes), checkpoints=checkpoints)
 
 
 def ladder_of(benchmark: xr.Dataset) -> xr.Dataset:

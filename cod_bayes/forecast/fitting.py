@@ -23,7 +23,12 @@ import xarray as xr
 from cod_bayes.evidence.files import TableSource
 from cod_bayes.evidence.record import Evidence, EvidenceWarning, read_table
 from cod_bayes.forecast.anchors import anchor_doubts
-from cod_bayes.forecast.groups import add_items, constant_data, observed_data
+from cod_bayes.forecast.groups import (
+    add_items,
+    checkpoints_of_ladder,
+    constant_data,
+    observed_data,
+)
 from cod_bayes.forecast.posterior import FORMAT, WHOLE, Fit
 from cod_bayes.forecast.size import law_group
 from cod_bayes.forecast.storage import rounded
@@ -271,4 +276,6 @@ def _sampled(
         add_items(tree, evidence, clusters, ladder, trials)
         if (law := law_group(evidence)) is not None:
             tree["loss_law"] = xr.DataTree(law)
+        if (steps := checkpoints_of_ladder(evidence, trials)) is not None:
+            tree["checkpoints"] = xr.DataTree(steps)
     return tree, interrupted

@@ -10,12 +10,14 @@ import xarray as xr
 
 from cod_bayes.evidence.missing import rates_on_all
 from cod_bayes.evidence.record import Evidence, ladder_of
-from cod_bayes.evidence.trials import noise_share
+from cod_bayes.evidence.trials import noise_share, trials_of_mean
 from cod_bayes.forecast.curves import Curves
 from cod_bayes.model.ladder import LadderData
 
 if TYPE_CHECKING:
     from cod_bayes.clustering.clusters import Clusters
+
+_ENOUGH = 0.95  # of the items: with fewer, a mean would be over easier or harder ones
 
 
 def observed_data(ladder: LadderData) -> xr.Dataset:
@@ -101,6 +103,50 @@ def add_items(
     }
     tree["items"] = xr.DataTree(xr.Dataset(items, {"item": item}))
     tree["anchors"] = xr.DataTree(anchors_of(evidence, weights, assumed_trials))
+
+
+def checkpoints_of_ladder(evidence: Evidence, assumed_trials: float) -> xr.Dataset | None:
+    """What the ladder's models scored at each step of their training, the last one included; None
+    where no ladder model has checkpoints. NaN where a step lacks more than a few items."""
+    found: dict[tuple[int, float], dict[str, tuple[float, float]]] = {}  # model and share of it
+    order = {name: m for m, name in enumerate(evidence.ladder)}
+    for name, earlier in evidence.checkpoints.items():
+        data = ladder_of(evidence.benchmarks[name])
+        for m, model in enumerate(data["model"].values):
+            steps = earlier.isel(checkpoint=np.flatnonzero(earlier["model"] == model))
+            if not steps.sizes["checkpoint"]:
+                continue
+            rate, n = (
+                np.column_stack([steps[of].values, data[of].values[:, m]])
+                for of in ("rate", "n_trials")
+            )
+            known = np.isfinite(rate)
+            n = np.where(known, np.where(np.isnan(n), assumed_trials, n), np.inf)
+            items = known.sum(axis=0)
+            trials = trials_of_mean(items, (1 / n).sum(axis=0))
+            score = np.where(known, rate, 0.0).sum(axis=0) / np.maximum(items, 1)
+            for t, share in enumerate([*steps["training"].values, 1.0]):
+                if items[t] >= _ENOUGH * len(rate):
+                    found.setdefault((order[model], share), {})[name] = score[t], trials[t]
+    if not found:
+        return None
+    moments, names = sorted(found), list(evidence.benchmarks)
+    nothing = (np.nan, np.nan)
+    table = np.array([[found[at].get(name, nothing) for at in moments] for name in names])
+    models = np.array([evidence.ladder[m] for m, _ in moments])
+    share = np.array([s for _, s in moments])
+    return xr.Dataset(
+        {
+            "score": (("benchmark", "checkpoint"), table[..., 0]),
+            "trials": (("benchmark", "checkpoint"), table[..., 1]),
+            "model_of_checkpoint": ("checkpoint", models),
+            "training": ("checkpoint", share),
+        },
+        {
+            "benchmark": names,
+            "checkpoint": [f"{m} {s:.12g}" for m, s in zip(models, share, strict=True)],
+        },
+    )
 
 
 def score_trials(tree: xr.DataTree) -> np.ndarray:
