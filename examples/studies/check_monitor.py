@@ -1,7 +1,7 @@
 """How often `monitor` flags good runs and bad runs, on simulated ladders.
 
     python examples/studies/check_monitor.py [--ladders 20] [--runs 15] [--items-scale 0.1]
-                                             [--refits 4]
+                                             [--refits 4] [--trajectories]
 
 Each ladder has the paper's eight benchmarks and eight models, default shocks and a tenth of the
 items, and is fitted once. Three kinds of runs of the 70B with twelve checkpoints are then
@@ -10,6 +10,11 @@ from the posterior. Prints the share of runs that are flagged over the whole run
 the training, and how often the 90 % interval of the final score covers it before and after the
 checkpoints. On the first ladders the updated forecast is compared with a refit in which the
 checkpoint at 60 % of training is the largest ladder model, which the target continues.
+
+With --trajectories every model has checkpoints, and unfinished ones score below a finished model
+of their compute: in radians, a run has risen by the share s^kappa from chance to its end at the
+share s of its training, with kappa ~ N(0.6, 0.2^2) for each model and run. The last kind is left
+out.
 """
 
 from __future__ import annotations
@@ -23,6 +28,7 @@ from multiprocessing import get_context
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 from rich.progress import track
 
 from cod_bayes.decide.monitor import monitor
@@ -37,6 +43,7 @@ TRIALS = 100
 SHOCK = BENCHMARK_SHOCK = 0.08  # decades, as `simulate`
 ITEM_NOISE = 0.2
 BEHIND = 0.3
+KAPPA, KAPPA_SPREAD = 0.6, 0.2
 AT_REFIT = 8  # of SHARES
 
 
@@ -63,6 +70,58 @@ def simulated_run(
         ]
     table = pd.DataFrame(rows, columns=["benchmark", "compute", "n_correct", "n_trials"])
     return table, final, pd.concat(answers)
+
+
+def risen(end: np.ndarray, chance: np.ndarray, kappa: float, shares: np.ndarray) -> np.ndarray:
+    """Expected scores (benchmark, share) of a run with this score at its end (benchmark,)."""
+    z0, z = (np.arcsin(np.sqrt(rate))[:, None] for rate in (chance, end))
+    return np.sin(z0 + (z - z0) * shares**kappa) ** 2
+
+
+def with_checkpoints(
+    fitted: Fit, chance: np.ndarray, trials: np.ndarray, rng: np.random.Generator
+) -> Fit:
+    """The same fit, with checkpoints of every ladder model at six shares of its training."""
+    constant = fitted.idata["constant_data"].to_dataset()
+    models, shares = constant["model"].values, np.array([0.05, 0.1, 0.3, 0.5, 0.7, 0.9])
+    parts = []
+    for end in constant["score"].values.T:
+        rate = risen(end, chance, KAPPA + KAPPA_SPREAD * rng.standard_normal(), shares)
+        measured = rng.binomial(trials[:, None], rate) / trials[:, None]
+        parts.append(np.column_stack([measured, end]))
+    score, training = np.concatenate(parts, axis=1), np.tile(np.append(shares, 1.0), len(models))
+    of = np.repeat(models, len(shares) + 1)
+    group = xr.Dataset(
+        {
+            "score": (("benchmark", "checkpoint"), score),
+            "trials": (("benchmark", "checkpoint"), np.broadcast_to(trials[:, None], score.shape)),
+            "model_of_checkpoint": ("checkpoint", of),
+            "training": ("checkpoint", training),
+        },
+        {"benchmark": fitted.benchmarks},
+    )
+    tree = fitted.idata.copy()
+    tree.attrs = fitted.idata.attrs
+    tree["checkpoints"] = xr.DataTree(group)
+    return Fit(tree, fitted.clusters)
+
+
+def rising_run(
+    fitted: Fit,
+    final: dict[str, float],
+    chance: np.ndarray,
+    trials: np.ndarray,
+    rng: np.random.Generator,
+) -> pd.DataFrame:
+    """The checkpoints of a run with these true final scores."""
+    end = np.array([final[name] for name in fitted.benchmarks])
+    rate = risen(end, chance, KAPPA + KAPPA_SPREAD * rng.standard_normal(), SHARES)
+    rows = [
+        (name, TARGET * share, rng.binomial(trials[b], rate[b, t]), trials[b])
+        for b, name in enumerate(fitted.benchmarks)
+        for t, share in enumerate(SHARES)
+    ]
+    return pd.DataFrame(rows, columns=["benchmark", "compute", "n_correct", "n_trials"])
 
 
 def refitted(world: Simulation, answers: pd.DataFrame, seed: int) -> tuple[Fit, pd.DataFrame]:
@@ -98,7 +157,9 @@ def drawn_runs(fitted: Fit, runs: int, rng: np.random.Generator) -> list[pd.Data
     return tables
 
 
-def one(seed: int, runs: int, scale: float, refits: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+def one(
+    seed: int, runs: int, scale: float, refits: int, trajectories: bool
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """One row for each run of a ladder; updated forecasts of its first run, with the refit's."""
     world = simulate(seed, items_scale=scale, trials=TRIALS, anchors=0, include_target=False)
     with warnings.catch_warnings():
@@ -123,7 +184,18 @@ def one(seed: int, runs: int, scale: float, refits: int) -> tuple[pd.DataFrame, 
         beside["sd_before"] = forecasts.first()["sd"]
         beside["ok"] = not again.failed_checks
     cases = [case[:3] for case in cases]
-    cases += [("drawn", table, {}) for table in drawn_runs(fitted, runs, rng)]
+    if trajectories:
+        items = world.items.groupby("benchmark")
+        trials = TRIALS * items.size().loc[fitted.benchmarks].to_numpy()
+        of_item = world.table.groupby("benchmark")["chance"].mean().fillna(0.0)
+        chance = of_item.loc[fitted.benchmarks].to_numpy()
+        fitted = with_checkpoints(fitted, chance, trials, rng)
+        cases = [
+            (kind, rising_run(fitted, final, chance, trials, rng), final)
+            for kind, _, final in cases
+        ]
+    else:
+        cases += [("drawn", table, {}) for table in drawn_runs(fitted, runs, rng)]
     rows = []
     for kind, table, final in cases:
         watched = monitor(fitted, table, TARGET)
@@ -156,11 +228,18 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=15)
     parser.add_argument("--items-scale", type=float, default=0.1)
     parser.add_argument("--refits", type=int, default=4, help="ladders to refit with a checkpoint")
+    parser.add_argument(
+        "--trajectories", action="store_true", help="all models have checkpoints that rise late"
+    )
     parser.add_argument("--out", metavar="CSV", help="one row per run, written as they come")
     arguments = parser.parse_args()
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         work = partial(
-            one, runs=arguments.runs, scale=arguments.items_scale, refits=arguments.refits
+            one,
+            runs=arguments.runs,
+            scale=arguments.items_scale,
+            refits=0 if arguments.trajectories else arguments.refits,
+            trajectories=arguments.trajectories,
         )
         done = pool.map(work, range(arguments.ladders))
         parts, refits = [], []
@@ -188,7 +267,7 @@ def main() -> None:
         f"in its 90 % interval "
         f"{good['covered_before'].mean():.1%} and {good['covered_after'].mean():.1%}"
     )
-    if arguments.refits:
+    if arguments.refits and not arguments.trajectories:
         both = pd.concat(refits)
         away = 100 * (both["mean"] - both["refit_mean"]).abs().mean()
         sd, refit_sd, before = (100 * both[name].mean() for name in ("sd", "refit_sd", "sd_before"))

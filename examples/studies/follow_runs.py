@@ -4,7 +4,8 @@
 
 The data are Pythia's arithmetic (see `checkpoints.py`). Each model that has two or more below it is
 a run of five checkpoints, monitored on a fit of all smaller models: on all three benchmarks
-together, on each alone, and on each subset of the items. What is expected of an unfinished run is
+together, on each alone (with the same fit), and together on each subset of the items (with a fit of
+its own). What is expected of an unfinished run is
 
     ladder   the trajectories of the smaller models
     largest  a lag in compute, from the run of the largest of them alone
@@ -34,11 +35,10 @@ RUNS = 5
 
 
 def parts_of(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """All benchmarks together, each benchmark, and each subset of items on all benchmarks."""
-    yield "all three", table
-    for column in ("benchmark", "subset"):
-        for name, part in table.groupby(column):
-            yield str(name), part
+    """All items, and each subset of them."""
+    yield "all", table
+    for subset, part in table.groupby("subset"):
+        yield str(subset), part
 
 
 def follow(table: pd.DataFrame, run: str, smaller: list[str], seed: int) -> list[dict[str, object]]:
@@ -49,24 +49,26 @@ def follow(table: pd.DataFrame, run: str, smaller: list[str], seed: int) -> list
     so_far, final = of_run[~of_run["last"]], of_run[of_run["last"]]
     truth = final.groupby("benchmark")["score"].mean()
     compute = float(final["compute"].iloc[0])
-    reference = estimate_lag(fitted, ladder[ladder["model"] == smaller[-1]])
     rows = []
-    for kind, lag in (("ladder", (None, 0.0)), ("largest", reference), ("none", (0.0, 0.0))):
-        watched = monitor(fitted, so_far, compute, lag=lag[0], lag_sd=lag[1])
-        looks, order = watched.looks, watched.forecast.groupby("benchmark")
-        flagged = looks.loc[looks["flag"] != ""]
-        row: dict[str, object] = {
-            "run": run,
-            "expected": kind,
-            "flag": watched.looks["flag"].iloc[-1],
-        }
-        row["at"] = flagged["training"].iloc[0] if len(flagged) else float("nan")
-        row["reached"], row["reached_sd"] = looks.loc[2, ["reached", "reached_sd"]]
-        for when, forecast in (("before", order.first()), ("after", order.last())):
-            at = forecast.loc[truth.index]
-            row[f"inside_{when}"] = truth.between(at["q05"], at["q95"]).mean()
-            row[f"error_{when}"] = 100 * (at["q50"] - truth).abs().mean()
-        rows.append(row | {"p_run": looks["p_run"].iloc[-1], "ok": not fitted.failed_checks})
+    for names in (list(truth.index), *([name] for name in truth.index)):
+        part, of = so_far[so_far["benchmark"].isin(names)], truth.loc[names]
+        of_largest = ladder[(ladder["model"] == smaller[-1]) & ladder["benchmark"].isin(names)]
+        reference = estimate_lag(fitted, of_largest)
+        for kind, lag in (("ladder", (None, 0.0)), ("largest", reference), ("none", (0.0, 0.0))):
+            watched = monitor(fitted, part, compute, lag=lag[0], lag_sd=lag[1])
+            looks, order = watched.looks, watched.forecast.groupby("benchmark")
+            flagged = looks.loc[looks["flag"] != ""]
+            row: dict[str, object] = {"benchmarks": ", ".join(n.split("-")[-1] for n in names)}
+            row |= {"run": run, "expected": kind, "flag": looks["flag"].iloc[-1]}
+            row["at"] = flagged["training"].iloc[0] if len(flagged) else float("nan")
+            row["reached"], row["reached_sd"] = looks.loc[2, ["reached", "reached_sd"]]
+            for when, forecast in (("before", order.first()), ("after", order.last())):
+                at = forecast.loc[names]
+                row[f"inside_{when}"] = of.between(at["q05"], at["q95"]).mean()
+                row[f"error_{when}"] = 100 * (at["q50"] - of).abs().mean()
+            rows.append(row | {"p_run": looks["p_run"].iloc[-1], "ok": not fitted.failed_checks})
+        if len(table["subset"].unique()) == 1:
+            break  # each benchmark alone is followed on all items only
     return rows
 
 
@@ -84,7 +86,7 @@ def main() -> int:
     for name, part in parts_of(table):
         for place in range(len(order) - 1, len(order) - 1 - arguments.runs, -1):
             found = follow(part, order[place], order[:place], arguments.seed)
-            rows += [{"benchmarks": name} | row for row in found]
+            rows += [{"items": name} | row for row in found]
             pd.DataFrame(rows).to_csv(arguments.out, index=False)
     found = pd.DataFrame(rows)
     with pd.option_context("display.width", 200, "display.max_rows", None, "display.precision", 2):
