@@ -138,7 +138,8 @@ def _runs(fit: Fit, scatter: np.ndarray) -> list[LadderRun]:
     known = np.isfinite(score) & np.isfinite(trials)
     n = np.where(known, trials, 1.0)
     above = arcsine(np.where(known, score, 0.0), n) - floors(fit)[:, None]
-    variance = 0.25 / n + scatter[:, None]
+    noise_share = fit.idata["constant_data"].to_dataset()["noise_share"].values
+    variance = 0.25 * noise_share[:, None] / n + scatter[:, None]
     runs = []
     for name in dict.fromkeys(model):
         end = np.flatnonzero((model == name) & (share == 1))
