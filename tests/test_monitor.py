@@ -136,7 +136,7 @@ def test_a_run_far_behind_is_flagged_as_behind_by_its_decades(fitted, behind):
     assert (after.to_numpy() < before.to_numpy() - 0.05).all()
 
 
-@pytest.mark.parametrize(("kept", "flagged"), [(1.0, False), (-1.0, True)])
+@pytest.mark.parametrize(("kept", "flagged"), [(1.0, False), (0.0, False), (-1.0, True)])
 def test_a_recipe_that_breaks_beyond_the_ladder_is_flagged_after_its_break(fitted, kept, flagged):
     """Beyond 3 times the largest ladder model's compute each decade counts as `kept` decades."""
     broken, end = 1.5e23, 1e25
@@ -149,8 +149,15 @@ def test_a_recipe_that_breaks_beyond_the_ladder_is_flagged_after_its_break(fitte
     result = monitor(fitted, table(fitted, score, compute), end)
     assert result.flagged == flagged
     assert (result.looks["flag"][compute <= broken] == "").all()
+    last = result.looks.iloc[-1]
+    assert last.lost == pytest.approx(1 - kept, rel=0.4, abs=0.1)
+    if kept < 1:  # five models and two benchmarks do not suffice to flag a run that stays as it is
+        assert 0.5 < last.since / broken < 2.5 and last.p_slows < 0.1 < last.p_behind
+    if flagged:
+        assert last.flag == "slows"
+        assert result.check_first.startswith(f"out since {last.since:.3g} FLOPs, ")
     before, after = (result.forecast.groupby("benchmark")["q50"].nth(i) for i in (0, -1))
-    assert (after.to_numpy() < before.to_numpy() - 0.05).all() == flagged
+    assert (after.to_numpy() < before.to_numpy() - 0.05).all() == (kept < 1)
 
 
 def test_a_benchmark_that_jumps_alone_departs(fitted):
@@ -169,16 +176,18 @@ def test_runs_of_the_model_are_flagged_at_the_stated_rate_over_the_whole_run(fit
     tau = fitted.idata["posterior"]["tau"].values.reshape(len(drawn), -1)
     noise = np.hypot(tau, fitted.spec.constants["evaluation_noise"])[..., None]
     rng = np.random.default_rng(seed(5))
-    flagged, inside = 0, []
+    flagged, slow, inside = 0, [], []
     for draw in rng.choice(len(drawn), runs, replace=False):
         z = drawn[draw] + noise[draw] * rng.standard_normal(drawn.shape[1:])
         rate = rng.binomial(2000, np.sin(z) ** 2) / 2000
         run = table(fitted, rate).assign(n_correct=lambda t: t["score"] * 2000, n_trials=2000)
         result = monitor(fitted, run, TARGET, alpha=alpha)
         flagged += result.flagged
+        slow.append(result.looks["p_slows"].iloc[-1] <= 0.2)
         inside.append(result.checkpoints["pit"].between(0.05, 0.95).mean())
     # 0.2 within 3.3 standard errors; four looks at 0.2 each would flag far more.
     assert 0.095 < flagged / runs < 0.305
+    assert 0.095 < np.mean(slow) < 0.305
     assert 0.85 < np.mean(inside) < 0.95
 
 
@@ -396,7 +405,7 @@ def shifted_run(fitted, where, by):
     [
         ((0, 3), 0.4, "one point out, GSM8K at 5e+23 FLOPs: check its evaluation first"),
         ((slice(None), 3), -0.4, "one checkpoint out, at 5e+23 FLOPs, on several benchmarks"),
-        ((slice(None), slice(3, None)), -0.4, "out since 5e+23 FLOPs: check the training"),
+        ((slice(None), slice(3, None)), -0.4, "out since 3e+23 FLOPs, "),
     ],
     ids=["point", "checkpoint", "window"],
 )

@@ -160,7 +160,12 @@ def test_a_run_that_stalls_is_flagged(fitted):
     run, _ = run_to(fitted, 0.8)
     first = run.groupby("benchmark")["score"].transform("first")
     stalled = run.assign(score=first)
-    assert monitor(with_checkpoints(fitted, [0.8]), stalled, TARGET).flagged
+    known = with_checkpoints(fitted, [0.8])
+    assert monitor(known, stalled, TARGET).flagged
+    later = run.assign(score=run["score"].where(run["compute"] < 0.4 * TARGET))
+    last = monitor(known, later.ffill(), TARGET).looks.iloc[-1]
+    assert last.flag == "slows" and last.since == 0.3 * TARGET
+    assert 0.5 < last.lost < 1.1  # low: the rise per decade at a cell is more than that before it
 
 
 def test_the_command_takes_the_trajectories_from_the_file(fitted, tmp_path, capsys):

@@ -172,9 +172,9 @@ def show(monitored: Monitored) -> None:
         (
             "FLOPs",
             "training",
-            "expected lag",
             "decades behind",
             "p behind",
+            "p slows",
             "p departs",
             "p run",
             "flag",
@@ -185,6 +185,7 @@ def show(monitored: Monitored) -> None:
                 f"{100 * row.training:.0f} %",
                 f"{row.behind:+.2f} ± {row.behind_sd:.2f}",
                 f"{row.p_behind:.3f}",
+                f"{row.p_slows:.3f}",
                 f"{row.p_departs:.3f}",
                 f"{row.p_run:.3f}",
                 row.flag,

@@ -14,20 +14,34 @@ their effective number is reported for comparison. A checkpoint's band and posit
 the draws updated by all earlier moments. The update assumes a run that follows the model; do not
 rely on it for a run that is flagged.
 
-Flag. d_j is the rise of z_j per decade. At every look, with all cells so far, m and S the draws'
-mean and covariance of y,
+Flag. d_j is the rise of z_j per decade of compute, g_j that per decade of the run's own training.
+A run that slows at the onset t loses a share s of its rise from there on, so that cell j of compute
+C_j falls short by
+
+    s l_tj,   l_tj = g_j max(0, log10 C_j - log10 t)
+
+g_j at the cell stands for the rise since t: where the rise per decade grows, as along a trajectory,
+the estimate of s is low. The onsets of a look are the looks before it, and the compute of the
+largest ladder model if that is below its own. With all cells so far, m and S the draws' mean and
+covariance of y,
 
     behind    = d' S^-1 (m - y) / d' S^-1 d,   sd = (d' S^-1 d)^-1/2       decades
+    slows     = max over t of l_t' S^-1 (m - y) / (l_t' S^-1 l_t)^1/2      at t = since
+    lost      = l_t' S^-1 (m - y) / l_t' S^-1 l_t at t = since             estimate of s
     distance  = (y - m)' S^-1 (y - m)
 
-The p of each is the share of simulated runs that are as extreme at that look. The run gets
+`behind` rests on early cells, which are precise. It does not see a run that is on track until it
+slows; that is why there is `slows`. The p of each is the share of simulated runs that are as
+extreme at that look. The run gets
 
-    p_run  = share of simulated runs whose least min(p_behind / 0.8, p_departs / 0.2) over all
-             planned looks is at most the run's so far     (min-p, Westfall and Young 1993)
+    p_run  = share of simulated runs whose least min(p_behind / 0.4, p_slows / 0.4, p_departs / 0.2)
+             over all planned looks is at most the run's so far  (min-p, Westfall and Young 1993)
 
-Four fifths of alpha are for a run that is behind, the rest for any other departure. A run that
-follows the model is flagged, p_run <= alpha, with probability alpha over all planned looks
-together, not at each. m and S come from one half of the draws, p from the other.
+Two fifths of alpha each are for the two ways in which training falls short, from its start and from
+a later moment: they have a direction and are found when small. The rest is for any other departure,
+mostly of an evaluation and large. A run that follows the model is flagged, p_run <= alpha, with
+probability alpha over all planned looks together, not at each. m and S come from one half of the
+draws, p from the other.
 """
 
 from __future__ import annotations
@@ -41,14 +55,15 @@ import numpy as np
 import pandas as pd
 
 from cod_bayes.decide.checkpoints import read_checkpoints, with_assumed_trials, with_planned
-from cod_bayes.decide.departures import advice, statistics
+from cod_bayes.decide.departures import Statistics, advice, shortfalls
 from cod_bayes.decide.fits import as_fit, thinned
 from cod_bayes.decide.runs import Runs, moment_noise, score_of
 from cod_bayes.decide.trajectory import trajectory_of_ladder
 from cod_bayes.forecast.posterior import Fit
 from cod_bayes.model.equations import arcsine
 
-_SHARES = np.array([[0.8], [0.2]])  # of alpha: behind, departs
+_REASONS = np.array(["behind", "slows", "departs"])
+_SHARES = np.array([0.4, 0.4, 0.2])  # of alpha, by reason
 _LAG_PRIOR = 0.5  # decades; the sd of a lag before any reference run is observed
 _MOST_DRAWS = 4000  # half of them rank p: in steps of 1/2000, a twentieth of a fifth of 0.05
 _FLAGGED = "flagged: the run departs from the model, which the updated forecast relies on"
@@ -64,9 +79,12 @@ class Monitored:
             pit.
         looks: one row per moment: compute, training (share of the target's compute), reached and
             reached_sd (expected share of the final rise in radians, from the checkpoints of the
-            ladder's models; NaN where a lag is assumed), behind and behind_sd (decades), p_behind,
-            p_departs, p_run, flag ("", "behind" or "departs"), check_first, what to check first
-            where it is flagged; effective_draws, what importance weights would leave of the draws.
+            ladder's models; NaN where a lag is assumed), behind and behind_sd (decades), since
+            (FLOPs) and lost, the onset at which the run slows most and the share of its rise that
+            it loses from there on (NaN before there is an onset; chance where p_slows is not
+            small), p_behind, p_slows, p_departs, p_run, flag ("", "behind", "slows" or
+            "departs", the reason at the first flag), check_first, what to check first where it is
+            flagged; effective_draws, what importance weights would leave of the draws.
         forecast: one row per benchmark and moment, and one before any (compute 0): benchmark,
             compute, mean, sd, q05, q50, q95 of the finished run's measured score.
         target_compute: FLOPs. lag, lag_sd: decades; lag None: the ladder's trajectories in its
@@ -172,7 +190,8 @@ def monitor(
     runs = Runs.simulate(fit, cells, target_compute, lag or 0.0, lag_sd, trajectory)
     observed = arcsine(measured["rate"].to_numpy(), measured["trials"].to_numpy())
     bands, forecast = _update(runs, measured, observed, fit.benchmarks)
-    looks = _looks(runs, observed, cells, alpha)
+    top = float(fit.idata["constant_data"].to_dataset()["compute"].max())
+    looks = _looks(runs, observed, cells, alpha, top)
     share = looks["compute"].to_numpy() / target_compute
     reached = (np.nan, np.nan) if trajectory is None else trajectory.reached(share)
     for place, values in enumerate((share, *reached), 1):
@@ -268,55 +287,65 @@ def _summary(score: np.ndarray, benchmarks: list[str]) -> pd.DataFrame:
     return pd.DataFrame(head | {"q05": low, "q50": middle, "q95": high})
 
 
-def _looks(runs: Runs, observed: np.ndarray, cells: pd.DataFrame, alpha: float) -> pd.DataFrame:
-    """Both statistics at every look, their p, p_run, and what to check first.
+def _looks(
+    runs: Runs, observed: np.ndarray, cells: pd.DataFrame, alpha: float, top: float
+) -> pd.DataFrame:
+    """The statistics at every look, their p, p_run, and what to check first.
 
-    observed: y of the checkpoints; cells: those of planned looks are last.
+    observed: y of the checkpoints; cells: those of planned looks are last; top: compute of the
+    largest ladder model.
     """
     benchmark, moment = cells["benchmark"].to_numpy(), cells["compute"].to_numpy()
     half, others = runs.y[::2], runs.y[1::2]
-    mean = half.mean(axis=0)
-    covariance = np.cov(half, rowvar=False).reshape(len(mean), -1)
+    moments, last = np.unique(moment), moment[: len(observed)].max()
+    at_look: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # cells, onsets, shortfalls
     rows, least_p = [], []
-    last = moment[: len(observed)].max()
-    for compute in np.unique(moment):
-        so_far = moment <= compute
-        of, power = statistics(mean[so_far], covariance[np.ix_(so_far, so_far)], runs.rise[so_far])
-        simulated = of(others[:, so_far])
-        # Rank from the top, among the simulated runs and oneself.
-        p_simulated = (len(others) - _rank(simulated)) / len(others)
-        least_p.append((p_simulated / _SHARES).min(axis=0))
+    for compute in moments:
+        so_far = np.flatnonzero(moment <= compute)
+        onsets = np.unique(np.append(moments, top))
+        onsets = onsets[onsets < compute]
+        lost = shortfalls(runs.climb[so_far], moment[so_far], onsets)
+        of = Statistics.of_draws(half[:, so_far], runs.rise[so_far], lost)
+        simulated = of.values(others[:, so_far])
+        p_simulated = _as_extreme(simulated, simulated) / len(others)
+        least_p.append((p_simulated / _SHARES[:, None]).min(axis=0))
         if compute <= last:
-            of_run = of(observed[so_far[: len(observed)]])
-            p = (1 + (simulated >= of_run[:, None]).sum(axis=1)) / (1 + len(others))
-            power = max(power, 1e-12)
-            rows.append([compute, of_run[0] / power, power**-0.5, *p])
-    names = ["compute", "behind", "behind_sd", "p_behind", "p_departs"]
+            y = observed[so_far]
+            p = (1 + _as_extreme(simulated, of.values(y)[:, None])[:, 0]) / (1 + len(others))
+            place, share = of.slowest(y)
+            since = np.nan if place is None else onsets[place]
+            rows.append([compute, *of.behind(y), since, share, *p])
+            at_look.append((so_far, onsets, lost))
+    p_names = [f"p_{reason}" for reason in _REASONS]
+    names = ["compute", "behind", "behind_sd", "since", "lost", *p_names]
     looks = pd.DataFrame(rows, columns=names)
     smallest = np.sort(np.min(least_p, axis=0))
-    of_run_so_far = (looks[["p_behind", "p_departs"]] / _SHARES.T).cummin()
+    of_run_so_far = (looks[p_names] / _SHARES).cummin().to_numpy()
     as_small = np.searchsorted(smallest, of_run_so_far.min(axis=1), side="right")
     looks["p_run"] = (1 + as_small) / (1 + len(others))
-    reason = np.where(of_run_so_far["p_behind"] <= of_run_so_far["p_departs"], "behind", "departs")
-    looks["flag"] = np.where(looks["p_run"] <= alpha, reason, "")
+    flagged = looks["p_run"] <= alpha
+    reason = _REASONS[of_run_so_far.argmin(axis=1)][np.argmax(flagged)]  # at the first flag
+    looks["flag"] = np.where(flagged, reason, "")
     looks["check_first"] = ""
-    for i in np.flatnonzero(looks["flag"] != ""):
-        so_far = moment[: len(observed)] <= looks["compute"][i]
-        cells = benchmark[: len(observed)][so_far], moment[: len(observed)][so_far]
-        columns = np.flatnonzero(so_far)
+    for i in np.flatnonzero(flagged):
+        so_far, onsets, lost = at_look[i]
         looks.loc[i, "check_first"] = advice(
-            (half[:, columns], others[:, columns]),
-            runs.rise[columns],
+            (half[:, so_far], others[:, so_far]),
+            runs.rise[so_far],
+            lost,
             observed[so_far],
-            cells,
-            alpha * _SHARES[:, 0],
+            (benchmark[so_far], moment[so_far]),
+            alpha * _SHARES,
+            onsets if looks.loc[i, "flag"] == "slows" else None,
         )
     return looks
 
 
-def _rank(values: np.ndarray) -> np.ndarray:
-    """0 for the smallest, along the last axis."""
-    return np.argsort(np.argsort(values, axis=-1), axis=-1)
+def _as_extreme(simulated: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """How many simulated values (statistic, draw) are at least as large as each of `values`
+    (statistic, any)."""
+    smaller = [np.searchsorted(np.sort(s), v) for s, v in zip(simulated, values, strict=True)]
+    return simulated.shape[1] - np.array(smaller)
 
 
 def _effective_draws(runs: Runs, observed: np.ndarray, so_far: np.ndarray) -> float:

@@ -42,7 +42,9 @@ class Runs:
     Attributes:
         z, y: (draw, cell) as in the module, without and with measurement noise.
         noise: (draw, cell) sd of the measurement, radians.
-        rise: (cell,) mean rise of z, radians per decade.
+        rise: (cell,) mean rise of z, radians per decade of the finished model's compute.
+        climb: (cell,) the same per decade of the run's own training: `rise` with a lag; with a
+            trajectory z0 + (z(1) - z0) F(s), ln 10 kappa (z(1) - z0) F(s).
         target: (draw, benchmark) arcsine root of the finished run's measured score.
     """
 
@@ -50,6 +52,7 @@ class Runs:
     y: np.ndarray
     noise: np.ndarray
     rise: np.ndarray
+    climb: np.ndarray
     target: np.ndarray
 
     @classmethod
@@ -91,12 +94,15 @@ class Runs:
         if trajectory is None:
             lag_error = lag_sd * rng.standard_normal(len(z))
             z = z - lag_error[:, None] * (rise * unfinished[t])
+            climb = rise
         else:
             end, z0 = drawn[:, :, -1], floors(fit)
             reached = trajectory.draws(len(z), moments / target_compute, len(z0), rng)
             z = (z0 + (end - z0) * reached.transpose(2, 0, 1)).transpose(1, 2, 0)[:, b, t]
             of_end = (end - drawn[:, :, -2]).mean(axis=0) / _STEP
-            rise = of_end[b] * reached.mean(axis=(0, 1))[t]
+            F = reached.mean(axis=(0, 1))[t]
+            rise = of_end[b] * F
+            climb = np.log(10) * max(trajectory.mean[1], 0.0) * (end - z0).mean(axis=0)[b] * F
         trials = cells["trials"].to_numpy()
         scatter = moment_noise(fit)[:, b]
         y = _measured(z, trials, scatter, rng)
@@ -107,7 +113,7 @@ class Runs:
             drawn[:, :, -1], final.to_numpy(), fit.spec.constants["evaluation_noise"], rng
         )
         noise = np.sqrt(scatter**2 + 0.25 / trials)
-        return cls(z, y, noise, rise, target)
+        return cls(z, y, noise, rise, climb, target)
 
 
 def moment_noise(fit: Fit) -> np.ndarray:

@@ -17,9 +17,11 @@ each `kept` the table has
     fall       points that the true final scores lose by the break, mean over benchmarks
     misses     share of true final scores outside the 90 % interval of the forecast before the run
     early      share of runs that are flagged before the break
-    flagged    share of runs that are flagged after it
+    flagged    share of runs that are flagged after it, and how many for which reason
     training   median share of the training at that flag, and the quartiles
     gap        points that true scores have lost by then, mean over benchmarks, median over runs
+    since      of the runs flagged as slowing: the onset as of the last look over the break, and the
+               share of the rise that is lost, medians
     error      mean absolute error of the final forecast in points, before the run and as updated
                by the checkpoints up to 60 % of the training
 """
@@ -57,7 +59,7 @@ def lost(world: Simulation, compute: float, kept: float) -> float:
     )
 
 
-def one(seed: int, runs: int, scale: float, shares: list[float]) -> list[dict[str, float]]:
+def one(seed: int, runs: int, scale: float, shares: list[float]) -> list[dict[str, object]]:
     """One row for each run on a ladder of this seed."""
     world = simulate(
         seed,
@@ -92,6 +94,9 @@ def one(seed: int, runs: int, scale: float, shares: list[float]) -> list[dict[st
                 "error_updated": 100 * (updated["q50"] - truth).abs().mean(),
                 "early": len(after) < len(flags),
                 "flagged": first is not None,
+                "reason": "" if first is None else first["flag"],
+                "since": watched.looks["since"].iloc[-1] / BREAK,
+                "lost": watched.looks["lost"].iloc[-1],
                 "training": np.nan if first is None else first["training"],
                 "gap": np.nan if first is None else lost(world, first["compute"], kept),
             }
@@ -107,7 +112,7 @@ def main() -> None:
     parser.add_argument("--kept", type=float, nargs="+", default=[1.0, 0.5, 0.0, -1.0])
     parser.add_argument("--out", metavar="CSV", help="one row for each run, written as they come")
     arguments = parser.parse_args()
-    rows: list[dict[str, float]] = []
+    rows: list[dict[str, object]] = []
     for seed in track(range(arguments.ladders), description="ladders"):
         rows += one(seed, arguments.runs, arguments.items_scale, arguments.kept)
         if arguments.out:
@@ -124,6 +129,12 @@ def main() -> None:
             low, middle, high = part["training"].quantile([0.25, 0.5, 0.75])
             flagged += f", training {middle:.0%} ({low:.0%} to {high:.0%})"
             flagged += f", gap {part['gap'].median():.1f} points"
+            reasons = part.loc[part["flagged"], "reason"].value_counts()
+            flagged += ", " + ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+            slow = part[part["reason"] == "slows"]
+            if len(slow):
+                flagged += f", since {slow['since'].median():.1f} times the break"
+                flagged += f", {slow['lost'].median():.0%} of the rise lost"
         print(
             f"kept {kept:.2f}: fall {part['fall'].mean():.1f} points, misses "
             f"{part['misses'].mean():.0%}, early {part['early'].mean():.0%}, {flagged}, "
