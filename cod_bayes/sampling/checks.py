@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from functools import cache
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -11,13 +14,24 @@ import xarray as xr
 from cod_bayes.model.variables import PARAMETERS
 
 R_HAT, BULK_ESS, E_BFMI = 1.01, 400, 0.3
+_ARVIZ = ("arviz_base", "arviz_stats")
 
 
+@cache
 def statistics() -> Any:
-    """ArviZ's. Imported late, because it takes a second, for which a sampler need not wait."""
-    from arviz_stats.base import array_stats
+    """ArviZ's for arrays, as arviz-stats installs them without arviz-base.
 
-    return array_stats
+    The whole of arviz-stats takes longer to import than a small ladder to sample, and imports JAX
+    where it is installed. Imported late: a sampler need not wait for it.
+    """
+    if "arviz_base" in sys.modules or "arviz_stats" in sys.modules:
+        return import_module("arviz_stats.base").array_stats
+    sys.modules["arviz_base"] = None  # type: ignore[assignment]  # as if it were not installed
+    try:
+        return import_module("arviz_stats.base").array_stats
+    finally:
+        for name in [name for name in sys.modules if name.split(".")[0] in _ARVIZ]:
+            del sys.modules[name]  # whoever imports them next gets all of them
 
 
 def moving(posterior: xr.Dataset, name: str) -> list[np.ndarray]:
