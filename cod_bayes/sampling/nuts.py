@@ -30,7 +30,7 @@ _LAPLACE_DRAWS = 2000  # for the first run's preconditioner
 _SPREAD = (
     0.3  # of the first run's starts, relative to those draws: chains from further out get lost
 )
-_KEPT_DRAWS = 1000  # of every chain
+_KEPT_DRAWS = 1000  # of every chain, at least, where runs are thinned; less than twice as many
 _FEWEST_DRAWS = 20  # of a chain, for an interrupted run to be kept
 _TARGET_ACCEPT = (0.9, 0.96, 0.98, 0.995)  # of the first run, of the next, of chains run again
 
@@ -180,8 +180,9 @@ def _cut_short(preconditioner: Preconditioner, running: Any) -> tuple[np.ndarray
 def _data_tree(
     density: Density, data: LadderData, runs: list[tuple[np.ndarray, xr.Dataset]]
 ) -> xr.DataTree:
-    """The draws of several runs, joined along each chain, named, and thinned to `_KEPT_DRAWS` or a
-    few more. Only slow parameters need several runs, and they lose little by thinning."""
+    """The draws of several runs, joined along each chain, named, and thinned: `_KEPT_DRAWS` or more
+    are left, and less than twice as many. Only slow parameters need several runs, and they lose
+    little by thinning."""
     every = max(sum(run.shape[1] for run, _ in runs) // _KEPT_DRAWS, 1)
     theta = np.concatenate([run for run, _ in runs], axis=1)[:, ::every]
     chain, draw = (np.arange(size) for size in theta.shape[:2])
