@@ -48,7 +48,7 @@ def _of(table):
 @pytest.mark.slow
 def test_intervals_cover_the_truth_as_often_as_they_say(placed):
     distance, in_half = placed
-    # Of 20 with a chance of 0.9, fewer than 13 come true once in 40,000 cases; of 0.5, fewer than 3
+    # Of 20 with a chance of 0.9, fewer than 13 come true once in 2,400 cases; of 0.5, fewer than 3
     # once in 5,000.
     assert (distance < 1).sum() >= 13
     assert in_half.sum() >= 3
