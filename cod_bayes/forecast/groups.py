@@ -39,7 +39,9 @@ def constant_data(
         every = np.ones((len(rate), 1))
         rates = rates_on_all(rate, n_trials, every)
         score[b, at] = rates.rate[0]
-        share[b] = noise_share(rate, n_trials, every, rates.rate)[0]
+        of_clusters = clusters[name].noise_share
+        alone = len(of_clusters) == 1  # then its cluster is the benchmark
+        share[b] = (of_clusters if alone else noise_share(rate, n_trials, every, rates.rate))[0]
         # As many as if the largest model had all items: the target will.
         total = rates.trials[0, -1] / np.isfinite(rate[:, -1]).mean()
         counted = np.isfinite(total) and total > 0
